@@ -1,0 +1,46 @@
+"""Checks of what users pass in. Errors say what, what it got, and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+RESET_OPTIONS = ("index", "question_id", "dataset", "split")
+
+
+def check_int(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError unless the value is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}: got {value!r}, expected a whole number of at least {least}")
+
+
+def check_pixels(factor: int, min_pixels: int, max_pixels: int) -> None:
+    """Raise ValueError unless one image of some size fits the pixel budget."""
+    check_int("factor", factor)
+    check_int("min_pixels", min_pixels)
+    check_int("max_pixels", max_pixels)
+    if max_pixels < min_pixels or max_pixels < factor**2:
+        raise ValueError(
+            f"max_pixels: got {max_pixels}, expected at least min_pixels ({min_pixels}) and at "
+            f"least factor squared ({factor**2})"
+        )
+
+
+def check_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of `reset`. Raises ValueError for an unknown one, with the closest name."""
+    for name in options:
+        if name not in RESET_OPTIONS:
+            close = difflib.get_close_matches(str(name), RESET_OPTIONS, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            legal = ", ".join(RESET_OPTIONS)
+            raise ValueError(f"reset options: got {name!r}, expected one of {legal}{hint}")
+    if "index" in options and "question_id" in options:
+        raise ValueError("reset options: got both 'index' and 'question_id', expected one of them")
+    if "index" in options:
+        check_int("reset options: 'index'", options["index"], least=0)
+    if not isinstance(options.get("question_id", ""), str):
+        raise ValueError(f"reset options: 'question_id': got {options['question_id']!r}, not a str")
+    return options

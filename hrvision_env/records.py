@@ -1,0 +1,229 @@
+"""The records of the text world: what a dataset holds and what an episode leaves behind.
+
+Frames: a `Box` is always in pixels of the original image (after EXIF transposition); every
+other coordinate system lives in `images.py` alone. All records are frozen and, apart from
+image payloads, JSON-able.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned region, half open: pixels x1 <= x < x2, y1 <= y < y2 of one original image.
+
+    >>> Box(10, 20, 30, 60).area
+    800.0
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    image_index: int = 0
+    label: str = ""
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return ((self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2)
+
+    @property
+    def area(self) -> float:
+        """Square pixels; 0 for an inverted box."""
+        return float(max(self.width, 0) * max(self.height, 0))
+
+    def intersection(self, other: Box) -> float:
+        """Shared area in square pixels; 0 when the boxes lie on different images."""
+        if self.image_index != other.image_index:
+            return 0.0
+        width = min(self.x2, other.x2) - max(self.x1, other.x1)
+        height = min(self.y2, other.y2) - max(self.y1, other.y1)
+        return float(max(width, 0) * max(height, 0))
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union; 0 when the union is empty or a box is inverted. Never raises."""
+        shared = self.intersection(other)
+        union = self.area + other.area - shared
+        return shared / union if union > 0 else 0.0
+
+    def coverage(self, other: Box) -> float:
+        """Share of `other` that lies inside this box, 0..1."""
+        return self.intersection(other) / other.area if other.area > 0 else 0.0
+
+    def contains(self, x: float, y: float) -> bool:
+        return self.x1 <= x < self.x2 and self.y1 <= y < self.y2
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """Where an image comes from; no pixels until `images.ImageStore.open`.
+
+    Exactly one of `path`, `data` (encoded bytes), `image` (a PIL image) or `make` (a picklable
+    function without arguments that returns a PIL image) is set. `key` names the image in caches
+    and traces; it defaults to the path.
+    """
+
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+    image: Image.Image | None = field(default=None, repr=False, compare=False)
+    make: Callable[[], Image.Image] | None = field(default=None, repr=False)
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        sources = [s for s in (self.path, self.data, self.image, self.make) if s is not None]
+        if len(sources) != 1:
+            raise ValueError(
+                f"ImageRef {self.key!r}: got {len(sources)} sources, "
+                "expected exactly one of path, data, image, make"
+            )
+        if not self.key:
+            if self.path is None:
+                raise ValueError("ImageRef: an image without a path needs a key")
+            object.__setattr__(self, "key", str(self.path))
+
+
+ANSWER_KINDS = ("choice", "short", "number", "box", "points")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question of a dataset.
+
+    `question` holds neither the options nor a format instruction. For `answer_kind="choice"`
+    `options` maps letters to texts and `answers` holds the gold letter; otherwise `answers` are
+    all accepted answers. `boxes` are gold regions, used for diagnostics only.
+    """
+
+    id: str
+    question: str
+    images: tuple[ImageRef, ...]
+    answers: tuple[str, ...]
+    answer_kind: str = "short"
+    options: Mapping[str, str] | None = None
+    boxes: tuple[Box, ...] = ()
+    category: tuple[str, ...] = ()
+    source: str = ""
+    split: str = ""
+    language: str = "en"
+    group_id: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def fail(name: str, got: object, expected: str) -> None:
+            raise ValueError(
+                f"sample {self.id!r}: field {name!r}: got {got!r}, expected {expected}"
+            )
+
+        if not self.images:
+            fail("images", self.images, "at least one image")
+        if not self.question.strip():
+            fail("question", self.question, "a text that is not empty")
+        if self.answer_kind not in ANSWER_KINDS:
+            fail("answer_kind", self.answer_kind, "one of " + ", ".join(ANSWER_KINDS))
+        if not self.answers:
+            fail("answers", self.answers, "at least one accepted answer")
+        if self.answer_kind == "choice":
+            if not self.options:
+                fail("options", self.options, "the choices, letter -> text")
+            elif len(self.answers) != 1 or self.answers[0] not in self.options:
+                fail("answers", self.answers, "one letter of " + ", ".join(self.options))
+        for box in self.boxes:
+            if not 0 <= box.image_index < len(self.images):
+                fail("boxes", box, f"an image_index below {len(self.images)}")
+
+
+class Outcome(StrEnum):
+    """How an episode stands; the value of `info["outcome"]`."""
+
+    OPEN = "open"
+    """Not finished."""
+    CORRECT = "correct"
+    """Finished, and the grader accepted the answer. Reward 1."""
+    WRONG = "wrong"
+    """Finished with an answer that the grader refused. Reward 0."""
+    NO_ANSWER = "no_answer"
+    """Finished without an answer that could be extracted. Reward 0."""
+    ERROR = "error"
+    """The environment or the engine failed; `Episode.error` says why. Reward 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One user turn, the agent's reply to it and what the environment made of the reply."""
+
+    text: str
+    n_images: int
+    reply: str
+    box: Box | None = None
+    box_raw: tuple[float, ...] = ()
+    """The four numbers as the agent wrote them, in its own dialect."""
+    invalid_reason: str = ""
+    """Why there is no box: a value of `actions.InvalidReason`; empty when none was asked for."""
+    crop_size: tuple[int, int] | None = None
+    """Width and height in pixels of the crop that was returned."""
+    stop_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The text record of one episode: enough for a benchmark row and for the trace viewer."""
+
+    question_id: str
+    dataset: str
+    split: str
+    dialogue: str
+    prompt: str
+    system: str
+    image_sizes: tuple[tuple[int, int], ...]
+    view_sizes: tuple[tuple[int, int], ...]
+    turns: tuple[Turn, ...] = ()
+    outcome: Outcome = Outcome.OPEN
+    reward: float = 0.0
+    answer: str = ""
+    error: str = ""
+
+    @property
+    def correct(self) -> bool:
+        return self.outcome is Outcome.CORRECT
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        return tuple(turn.box for turn in self.turns if turn.box is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dictionary; `Episode.from_dict` reads it back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Episode:
+        def turn(d: Mapping[str, Any]) -> Turn:
+            box = Box(**d["box"]) if d["box"] else None
+            crop = tuple(d["crop_size"]) if d["crop_size"] else None
+            return Turn(**{**d, "box": box, "box_raw": tuple(d["box_raw"]), "crop_size": crop})
+
+        return cls(
+            **{
+                **data,
+                "turns": tuple(turn(t) for t in data["turns"]),
+                "outcome": Outcome(data["outcome"]),
+                "image_sizes": tuple(tuple(s) for s in data["image_sizes"]),
+                "view_sizes": tuple(tuple(s) for s in data["view_sizes"]),
+            }
+        )

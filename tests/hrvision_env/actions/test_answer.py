@@ -1,0 +1,89 @@
+"""Which part of a reply is the answer."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hrvision_env.actions import InvalidReason, Refusal
+from hrvision_env.actions.answer import MAX_TEXT, AnswerAction, Source, parse
+
+FOUND = {
+    "\\boxed{B}": ("B", Source.BOXED),
+    "First \\boxed{A}, no: \\boxed{B}": ("B", Source.BOXED),
+    "\\boxed{\\text{(B)}}": ("(B)", Source.BOXED),
+    "\\boxed{\\boxed{B}}": ("B", Source.BOXED),
+    "\\boxed {\\mathrm{B}}": ("B", Source.BOXED),
+    "\\boxed{\\frac{1}{2}}": ("\\frac{1}{2}", Source.BOXED),
+    "a } b { \\boxed{C} {": ("C", Source.BOXED),
+    "\\boxed{B} and then \\boxed{C": ("B", Source.BOXED),
+    "\\boxed{50\\%}": ("50%", Source.BOXED),
+    "\\boxed{$7$}": ("7", Source.BOXED),
+    "\\boxed{1{,}234}": ("1,234", Source.BOXED),
+    "\\boxed{B}<|im_end|>": ("B", Source.BOXED),
+    "<answer>B</answer> \\boxed{C}": ("B", Source.TAG),
+    "<answer>A</answer><ANSWER> B </ANSWER>": ("B", Source.TAG),
+    "<answer>A</answer><answer>B": ("A", Source.TAG),
+    "<answer>\\boxed{B}</answer>": ("B", Source.TAG),
+    "<think>\\boxed{A}</think>\\boxed{B}": ("B", Source.BOXED),
+    "<think>x</think>a</think>B": ("B", Source.WHOLE),
+    "B <think>or \\boxed{C}": ("B", Source.WHOLE),
+    "So the answer is **7**, I think": ("7, I think", Source.PHRASE),
+    "The answer is A. No, wait: the answer is B": ("B", Source.PHRASE),
+    "Answer:\nB": ("B", Source.PHRASE),
+    "### Final answer\n\nB\nbecause": ("B", Source.PHRASE),
+    "The answer is B, and the answer is not C": ("B, and the answer is not C", Source.PHRASE),
+    "x" * 70 + " so it is (C).": ("(C)", Source.PHRASE),
+    "答案：红色": ("红色", Source.PHRASE),
+    "x" * 64: ("x" * 64, Source.WHOLE),
+    "Ｂ": ("B", Source.WHOLE),
+}
+
+
+@pytest.mark.parametrize("text", FOUND, ids=lambda text: text[:30])
+def test_answers_are_found(text):
+    assert parse(text) == AnswerAction(*FOUND[text])
+
+
+MISSING = {
+    "": InvalidReason.EMPTY,
+    "<|im_end|>": InvalidReason.EMPTY,
+    "<think>It must be \\boxed{B}": InvalidReason.EMPTY,
+    "\\boxed{}": InvalidReason.NO_ANSWER,
+    "\\boxed{A} \\boxed{ }": InvalidReason.NO_ANSWER,
+    "<answer></answer> \\boxed{B}": InvalidReason.NO_ANSWER,
+    "x" * 65: InvalidReason.NO_ANSWER,
+    "I looked at everything very carefully but B and C seem equally good to me.":
+        InvalidReason.NO_ANSWER,
+    "After all of this reasoning I would say that this is not B, and it is certainly not A.":
+        InvalidReason.NO_ANSWER,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MISSING, ids=lambda text: text[:30])
+def test_no_answer_is_made_up(text):
+    assert parse(text) == Refusal(MISSING[text])
+
+
+def test_the_end_of_a_long_text_counts():
+    assert parse("\\boxed{A}" + "x" * MAX_TEXT + "\\boxed{B}") == AnswerAction("B", Source.BOXED)
+    assert parse("\\boxed{A}" + "x" * MAX_TEXT) == Refusal(InvalidReason.NO_ANSWER)
+
+
+@given(st.text(max_size=300))
+def test_no_text_raises(text):
+    parse(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["\\boxed{", "{", "}", "<answer>", "</answer>", "<think>", "answer is not ", "answer: ", "选",
+     "answer" + " " * 50, "<|", "not the ", "$", "\\text{", "(", "it is "],
+)  # fmt: skip
+def test_hostile_texts_take_no_time(piece):
+    start = time.process_time()
+    parse(piece * (MAX_TEXT // len(piece)))
+    assert time.process_time() - start < 0.5
