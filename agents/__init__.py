@@ -1,0 +1,1 @@
+"""The token world: rollouts, algorithms and training on top of `hrvision_env`."""

@@ -1,0 +1,230 @@
+"""The shared-prefix forward: what siblings have in common is computed once.
+
+A row of T tokens is cut one token before the end of its group's prefix:
+
+    tokens   0 1 2 3 4 5 6 7 8        prefix = 5 (tokens 0-4 are the opening observation)
+             |-----| |-------|        cached once per group: 0-3; branch of this row: 4-8
+                     4 predicts 5     so the branch's first column predicts the first reply token
+
+The prefixes of all groups run as one padded batch into a `DynamicCache`, which is spread over the
+siblings; then all branches run on it. With gradients the siblings' gradients add up in the prefix,
+which makes the update equal to that of separate rows. The engine continues on the same cache.
+
+Shapes: N rows, C groups, P longest cached prefix, L longest branch, D hidden size, K trained
+tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache
+
+from .rollout.codec import EncodedImage
+from .vlm import VLM, ImageFeatures
+
+MAX_LOGITS = 2**26
+"""Logits held at once by `logprobs_of`; longer inputs go through the head in pieces."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One conversation. Rows with equal prefixes (tokens and images) share their computation."""
+
+    token_ids: np.ndarray
+    """[T] int64, expanded."""
+    images: tuple[EncodedImage, ...]
+    """In the order of their placeholders."""
+    prefix: int
+    """Leading tokens that may be shared, at least 1."""
+
+
+class SharedPrefix:
+    """A batch of rows, ready to run.
+
+    After `forward`, `cache` and `mask` hold all rows' past: whoever generates goes on from there.
+    Raises ValueError for a row whose prefix is empty, too long, or ends inside an image.
+    """
+
+    def __init__(self, vlm: VLM, rows: Sequence[Row]) -> None:
+        self.vlm = vlm
+        self.rows = list(rows)
+        self.cuts = [self._cut(row) for row in self.rows]
+        self.owners: list[int] = []
+        """[N] the group of each row."""
+        self.firsts: list[int] = []
+        """[C] the first row of each group."""
+        known: dict[object, int] = {}
+        for n, (row, cut) in enumerate(zip(self.rows, self.cuts, strict=True)):
+            hashes = tuple(image.hash for image in row.images[:cut])
+            key = (row.token_ids[: row.prefix - 1].tobytes(), hashes)
+            if key not in known:
+                known[key] = len(self.firsts)
+                self.firsts.append(n)
+            self.owners.append(known[key])
+        self.lengths = np.array([len(row.token_ids) - row.prefix + 1 for row in self.rows])
+        """[N] tokens of each branch."""
+        self.next_positions = np.zeros(0, dtype=np.int64)
+        """[N] the M-RoPE position of the token after each row, which ends in text."""
+        self.cache = DynamicCache(config=vlm.model.config)
+        self.mask = torch.zeros(0, dtype=torch.bool)
+        """[N, P + L] bool, True on tokens."""
+
+    def _cut(self, row: Row) -> int:
+        """How many of the row's images lie in the cached prefix."""
+        if not 1 <= row.prefix <= len(row.token_ids):
+            raise ValueError(f"row: got prefix {row.prefix} for {len(row.token_ids)} tokens")
+        seen = int((row.token_ids[: row.prefix - 1] == self.vlm.codec.image).sum())
+        ends = np.cumsum([0] + [image.n_tokens for image in row.images])
+        cut = int(np.searchsorted(ends, seen))
+        if cut == len(ends) or ends[cut] != seen:
+            raise ValueError(f"row: its prefix of {row.prefix} tokens ends inside an image")
+        return cut
+
+    def forward(self) -> Tensor:
+        """Last hidden states [N, L, D] of the branches; past a row's length they mean nothing."""
+        rows, vlm = self.rows, self.vlm
+        features = vlm.encode_images(image for row in rows for image in row.images)
+        positions = [
+            vlm.positions(row.token_ids, [image.grid for image in row.images]).numpy()
+            for row in rows
+        ]
+        self.next_positions = np.array([int(p[:, -1].max()) + 1 for p in positions])
+        heads = [rows[n] for n in self.firsts]
+        prefix = _Padded(
+            [row.token_ids[: row.prefix - 1] for row in heads],
+            [positions[n][:, : rows[n].prefix - 1] for n in self.firsts],
+            [features[i.hash] for n in self.firsts for i in rows[n].images[: self.cuts[n]]],
+        )
+        branch = _Padded(
+            [row.token_ids[row.prefix - 1 :] for row in rows],
+            [p[:, row.prefix - 1 :] for row, p in zip(rows, positions, strict=True)],
+            [features[i.hash] for n, row in enumerate(rows) for i in row.images[self.cuts[n] :]],
+        )
+        self.mask = branch.mask.to(vlm.device)
+        if not prefix.mask.shape[1] and torch.is_grad_enabled():
+            # Plain rows in training need no cache, and gradient checkpointing allows none.
+            return branch.run(vlm, None, self.mask)
+        if prefix.mask.shape[1]:
+            prefix.run(vlm, self.cache, prefix.mask.to(vlm.device))
+            self._spread()
+            self.mask = torch.cat([prefix.mask.to(vlm.device)[self.owners], self.mask], dim=1)
+        return branch.run(vlm, self.cache, self.mask)
+
+    def _spread(self) -> None:
+        """Give every sibling its group's prefix."""
+        size = len(self.owners) // len(self.firsts)
+        if self.owners == [n // size for n in range(len(self.owners))]:
+            if size > 1:
+                self.cache.batch_repeat_interleave(size)
+        else:
+            self.cache.batch_select_indices(torch.tensor(self.owners, device=self.vlm.device))
+
+
+class _Padded:
+    """Token rows of different lengths as tensors, padded on the right.
+
+    Every row starts with a token, so no query is left without a key. Where padding lies between
+    prefix and branch the mask hides it; positions are explicit and don't count it.
+    """
+
+    def __init__(
+        self, ids: list[np.ndarray], positions: list[np.ndarray], features: list[ImageFeatures]
+    ) -> None:
+        width = max(len(row) for row in ids)
+        tokens = np.zeros((len(ids), width), dtype=np.int64)
+        places = np.zeros((3, len(ids), width), dtype=np.int64)
+        mask = np.zeros((len(ids), width), dtype=np.bool_)
+        for n, (row, place) in enumerate(zip(ids, positions, strict=True)):
+            tokens[n, : len(row)] = row
+            places[:, n, : len(row)] = place
+            mask[n, : len(row)] = True
+        self.tokens, self.places = torch.from_numpy(tokens), torch.from_numpy(places)
+        self.mask, self.features = torch.from_numpy(mask), features
+
+    def run(self, vlm: VLM, cache: DynamicCache | None, mask: Tensor) -> Tensor:
+        # A padding token must not look like an image.
+        tokens = self.tokens.masked_fill(~self.mask, vlm.codec.pad).to(vlm.device)
+        return vlm.hidden(tokens, self.places.to(vlm.device), mask, self.features, cache)
+
+
+def trained_hidden(
+    vlm: VLM, rows: Sequence[Row], masks: Sequence[np.ndarray]
+) -> tuple[Tensor, Tensor]:
+    """Hidden states [K, D] that predict the trained tokens, and those tokens [K].
+
+    `masks` [T] bool per row, True on trained tokens, none of them inside the prefix. Order: row by
+    row, and by token within a row, i.e. that of `np.concatenate([logprobs[mask], ...])`. This is
+    the one place where the shift by one happens.
+    """
+    trained = [np.flatnonzero(mask) for mask in masks]
+    for n, (row, places) in enumerate(zip(rows, trained, strict=True)):
+        if not len(places) or places[0] < row.prefix:
+            raise ValueError(
+                f"row {n}: trains tokens {places[:3].tolist()}..., "
+                f"expected at least one, none of them in its prefix of {row.prefix}"
+            )
+    cut = [_until(vlm, row, places[-1]) for row, places in zip(rows, trained, strict=True)]
+    hidden = SharedPrefix(vlm, cut).forward()
+    # Token t is predicted at t - 1, which is column t - 1 - (prefix - 1) of the branch.
+    columns = [
+        n * hidden.shape[1] + places - row.prefix
+        for n, (row, places) in enumerate(zip(rows, trained, strict=True))
+    ]
+    targets = [row.token_ids[places] for row, places in zip(rows, trained, strict=True)]
+    index = torch.from_numpy(np.concatenate(columns)).to(hidden.device)
+    return (
+        hidden.flatten(0, 1).index_select(0, index),
+        torch.from_numpy(np.concatenate(targets)).to(hidden.device),
+    )
+
+
+def _until(vlm: VLM, row: Row, end: int) -> Row:
+    """The row's first `end` tokens: nothing after them predicts a trained token."""
+    tokens = row.token_ids[:end]
+    seen = int((tokens == vlm.codec.image).sum())
+    ends = np.cumsum([image.n_tokens for image in row.images])
+    return Row(tokens, row.images[: int(np.searchsorted(ends, seen, side="right"))], row.prefix)
+
+
+def distribution(
+    hidden: Tensor, lm_head: nn.Module, temperature: float, banned: Sequence[int]
+) -> Tensor:
+    """Log-probs [K, V] float32 of the sampling distribution: -inf on banned ids, logits / T."""
+    if temperature <= 0:
+        raise ValueError(f"temperature: got {temperature}, expected a number above 0")
+    logits = lm_head(hidden).float() / temperature
+    if banned:
+        ids = torch.tensor(banned, device=logits.device)
+        logits = logits.index_fill(-1, ids, float("-inf"))
+    return logits.log_softmax(-1)
+
+
+def logprobs_of(
+    hidden: Tensor,
+    lm_head: nn.Module,
+    targets: Tensor,
+    temperature: float = 1.0,
+    banned: Sequence[int] = (),
+) -> Tensor:
+    """Log-probs [K] of `targets` [K] (nats) under the sampling distribution; engine and trainer.
+
+    `hidden` [K, D]. A large vocabulary is taken in pieces that the backward pass computes again.
+    """
+
+    def piece(part: Tensor, ids: Tensor) -> Tensor:
+        scores = distribution(part, lm_head, temperature, banned)
+        return scores.gather(-1, ids[:, None])[:, 0]
+
+    weight: Any = lm_head.weight  # [V, D]
+    size = max(1, MAX_LOGITS // weight.shape[0])
+    if len(targets) <= size:
+        return piece(hidden, targets)
+    parts = zip(hidden.split(size), targets.split(size), strict=True)
+    return torch.cat([checkpoint(piece, h, t, use_reentrant=False) for h, t in parts])

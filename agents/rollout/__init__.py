@@ -1,0 +1,1 @@
+"""From questions to trajectories: chats, engines and the loop that drives them."""

@@ -1,0 +1,317 @@
+"""`VLM`: one Qwen-VL model of transformers together with its codec.
+
+The only file that knows how these models want to be called. Everything above it speaks of token
+ids, positions, masks and features. Shapes: N rows, L tokens, D hidden size, n image tokens.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForImageTextToText, DynamicCache
+
+from .rollout.codec import Codec, EncodedImage
+
+Grid = tuple[int, int, int]
+
+LORA_TARGETS = r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj"
+"""What LoRA adapts unless told otherwise: every linear layer of the language model."""
+
+TAIL = 64
+"""Positions are computed for text tails rounded up to this many tokens, so that they are reused."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """What the vision tower says about one image."""
+
+    embeds: Tensor
+    """[n, D]"""
+    deepstack: tuple[Tensor, ...] = ()
+    """[n, D] each, added after the first decoder layers (Qwen3-VL)."""
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deepstack))
+
+    def copy(self) -> ImageFeatures:
+        """The same in memory of its own; a slice of a batch would keep the whole batch alive."""
+        return ImageFeatures(self.embeds.clone(), tuple(d.clone() for d in self.deepstack))
+
+
+class VLM:
+    """A vision-language model that is run by explicit positions, masks and image features.
+
+    `freeze_vision` takes the vision tower out of training; its features are then kept by image
+    hash (up to `feature_cache_mb` megabytes). Raises ValueError for a model that has no M-RoPE
+    positions of its own or whose image processor disagrees with its vision tower.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        codec: Codec,
+        *,
+        freeze_vision: bool = True,
+        feature_cache_mb: int = 256,
+        max_patches: int = 16384,
+    ) -> None:
+        self.model: Any = model
+        self.codec = codec
+        self.freeze_vision = freeze_vision
+        self.max_patches = max_patches
+        self._cache_bytes = feature_cache_mb * 2**20
+        self._features: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._positions = lru_cache(maxsize=4096)(self._layout_positions)
+        self._check()
+        if freeze_vision:
+            self.body.visual.requires_grad_(False)
+
+    def _check(self) -> None:
+        name = self.model.config.name_or_path or type(self.model).__name__
+        if not hasattr(self.body, "get_rope_index") or not hasattr(self.body, "visual"):
+            raise ValueError(
+                f"{name}: got a {type(self.model).__name__}, expected Qwen2.5-VL or Qwen3-VL"
+            )
+        vision, text = self.model.config.vision_config, self.model.config.text_config
+        expected = (vision.patch_size * vision.spatial_merge_size, vision.spatial_merge_size)
+        if (self.codec.factor, self.codec.merge) != expected:
+            raise ValueError(
+                f"{name}: preprocessor_config.json says factor {self.codec.factor} with merge size "
+                f"{self.codec.merge}, config.json says {expected[0]} with {expected[1]}"
+            )
+        if len(self.codec.tokenizer) > text.vocab_size:
+            raise ValueError(
+                f"{name}: the tokenizer has {len(self.codec.tokenizer)} tokens, "
+                f"the model only {text.vocab_size} embeddings"
+            )
+        if "sliding_attention" in (getattr(text, "layer_types", None) or ()):
+            raise ValueError(f"{name}: sliding-window attention cannot share a prefix cache")
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        lora: dict[str, Any] | None = None,
+        freeze_vision: bool = True,
+    ) -> VLM:
+        """Load a model folder or a cached hub id.
+
+        `dtype` is "float32" or "bfloat16", `device` "cpu", "cuda" or "auto". `lora` holds peft's
+        `LoraConfig` fields; with it everything but the adapters is frozen. Raises
+        FileNotFoundError or ValueError that names what the folder lacks.
+        """
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype: got {dtype!r}, expected 'float32' or 'bfloat16'")
+        codec = Codec.from_pretrained(folder)
+        loader: Any = AutoModelForImageTextToText
+        model, report = loader.from_pretrained(
+            folder, dtype=getattr(torch, dtype), output_loading_info=True
+        )
+        missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+        if missing:
+            raise ValueError(f"model folder {folder}: no fitting weights for {', '.join(missing)}")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        vlm = cls(model.to(device).eval(), codec, freeze_vision=freeze_vision)
+        if lora is not None:
+            vlm.add_lora(lora)
+        return vlm
+
+    def add_lora(self, options: dict[str, Any]) -> None:
+        """Freeze the model and train low-rank adapters inside it."""
+        from peft import LoraConfig, inject_adapter_in_model
+
+        config = LoraConfig(**{"target_modules": LORA_TARGETS, **options})
+        self.model = inject_adapter_in_model(config, self.model)
+        for name, parameter in self.model.named_parameters():
+            frozen = self.freeze_vision and ".visual." in name
+            parameter.requires_grad_("lora_" in name and not frozen)
+        self.freeze_vision = not any(p.requires_grad for p in self.body.visual.parameters())
+
+    def save(self, folder: str | Path) -> None:
+        """Write the Hugging Face layout, tokenizer and preprocessor included.
+
+        Adapters are added to the weights they adapt: the folder loads like any other model.
+        """
+        state, prefixes = {}, []
+        for name, module in self.model.named_modules():
+            if hasattr(module, "get_delta_weight"):
+                prefixes.append(name)
+        for name, tensor in self.model.state_dict().items():
+            owner = next((p for p in prefixes if name.startswith(p + ".")), None)
+            if owner is None:
+                state[name] = tensor
+            elif ".base_layer." in name:
+                delta = 0.0
+                if name.endswith(".weight"):
+                    layer = self.model.get_submodule(owner)
+                    delta = sum(layer.get_delta_weight(a) for a in layer.active_adapters)
+                state[name.replace(".base_layer.", ".")] = tensor + delta
+        self.model.save_pretrained(folder, state_dict=state)
+        self.codec.tokenizer.save_pretrained(folder)
+        self.codec.image_processor.save_pretrained(folder)
+
+    @property
+    def body(self) -> Any:
+        """The model without its head: vision tower and decoder."""
+        return self.model.model
+
+    @property
+    def lm_head(self) -> nn.Module:
+        return self.model.lm_head
+
+    @property
+    def device(self) -> torch.device:
+        return self.body.get_input_embeddings().weight.device
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and tensor of every parameter that training changes."""
+        return ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """No gradients and no dropout inside; the mode that was set before comes back."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.model.train(was_training)
+
+    def encode_images(self, images: Iterable[EncodedImage]) -> dict[str, ImageFeatures]:
+        """Features by hash; the vision tower sees every distinct image once.
+
+        With a frozen tower they are remembered between calls and carry no gradient.
+        """
+        distinct = {image.hash: image for image in images}
+        if not self.freeze_vision:
+            return self._run_vision(list(distinct.values()))
+        known = {key: self._features[key] for key in distinct if key in self._features}
+        new = [image for key, image in distinct.items() if key not in known]
+        if new:
+            # Not inference tensors, even when called from an engine: training uses them again.
+            with torch.inference_mode(False), torch.no_grad():
+                known |= {key: value.copy() for key, value in self._run_vision(new).items()}
+        self._remember(known)
+        return known
+
+    def _run_vision(self, images: list[EncodedImage]) -> dict[str, ImageFeatures]:
+        features: dict[str, ImageFeatures] = {}
+        for chunk in _chunks(images, self.max_patches):
+            pixels = torch.from_numpy(np.concatenate([image.pixel_values for image in chunk]))
+            grids = torch.tensor([image.grid for image in chunk])
+            out = self.body.get_image_features(
+                pixels.to(self.device), grids.to(self.device), return_dict=True
+            )
+            layers = [out.pooler_output, *(getattr(out, "deepstack_features", None) or ())]
+            for image, (embeds, *deepstack) in zip(chunk, zip(*layers, strict=True), strict=True):
+                features[image.hash] = ImageFeatures(embeds, tuple(deepstack))
+        return features
+
+    def _remember(self, features: dict[str, ImageFeatures]) -> None:
+        for key, value in features.items():
+            self._features[key] = value
+            self._features.move_to_end(key)
+        size = sum(value.n_bytes for value in self._features.values())
+        while size > self._cache_bytes:
+            size -= self._features.popitem(last=False)[1].n_bytes
+
+    def forget_images(self) -> None:
+        """Drop all remembered features: the vision tower has other weights now."""
+        self._features.clear()
+
+    def positions(self, token_ids: Sequence[int] | np.ndarray, grids: Sequence[Grid]) -> Tensor:
+        """M-RoPE positions [3, L] (CPU) of a whole conversation, by the model's own rule.
+
+        `grids` are those of the images whose placeholders lie in `token_ids`, in order.
+        """
+        placeholder = np.asarray(token_ids) == self.codec.image
+        edges = np.flatnonzero(placeholder[1:] != placeholder[:-1]) + 1
+        length, tail = len(placeholder), len(placeholder) - int(edges[-1] if edges.size else 0)
+        # A text tail counts on by one: a longer conversation begins with the same positions.
+        padded = length if placeholder[-1] else length - tail + -(-tail // TAIL) * TAIL
+        return self._positions((*edges.tolist(), padded), bool(placeholder[0]), tuple(grids))[
+            :, :length
+        ]
+
+    def _layout_positions(
+        self, edges: tuple[int, ...], image_first: bool, grids: tuple[Grid, ...]
+    ) -> Tensor:
+        kinds = np.zeros(edges[-1], dtype=np.int64)
+        for n, (start, end) in enumerate(zip((0, *edges), edges, strict=False)):
+            kinds[start:end] = (n + image_first) % 2
+        types = torch.from_numpy(kinds)[None]
+        grid = torch.tensor(grids) if grids else None
+        positions, _ = self.body.get_rope_index(
+            torch.zeros_like(types), mm_token_type_ids=types, image_grid_thw=grid
+        )
+        return positions[:, 0]
+
+    def _checkpoints(self) -> bool:
+        layers = self.body.language_model.modules()
+        return any(getattr(layer, "gradient_checkpointing", False) for layer in layers)
+
+    def hidden(
+        self,
+        token_ids: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        features: Sequence[ImageFeatures] = (),
+        cache: DynamicCache | None = None,
+    ) -> Tensor:
+        """The decoder's last hidden states [N, L, D]; `lm_head` is left to the caller.
+
+        `token_ids` [N, L]; `positions` [3, N, L]; `mask` [N, past + L], False on padding;
+        `features` of the images in `token_ids`, row by row; `cache` holds the past and grows by L.
+        """
+        if cache is not None and self.model.training and self._checkpoints():
+            raise ValueError(
+                "gradient checkpointing drops the prefix cache: "
+                "switch it off or train on plain rows"
+            )
+        images = None
+        if features:
+            layers = zip(*(f.deepstack for f in features), strict=True)
+            images = {
+                "image": SimpleNamespace(
+                    pooler_output=[f.embeds for f in features],
+                    deepstack_features=[list(layer) for layer in layers],
+                )
+            }
+        out = self.body(
+            input_ids=token_ids,
+            position_ids=positions,
+            attention_mask=mask,
+            mm_token_type_ids=(token_ids == self.codec.image).long(),
+            mm_encoder_outputs=images,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return out.last_hidden_state
+
+
+def _chunks(images: list[EncodedImage], max_patches: int) -> Iterator[list[EncodedImage]]:
+    """Consecutive images of at most `max_patches` patches in total (or a single larger one)."""
+    chunk: list[EncodedImage] = []
+    for image in images:
+        if chunk and sum(len(i.pixel_values) for i in (*chunk, image)) > max_patches:
+            yield chunk
+            chunk = []
+        chunk.append(image)
+    if chunk:
+        yield chunk

@@ -1,0 +1,137 @@
+"""Chats: both id tracks, the mask, and the tokens of a whole conversation."""
+
+from itertools import chain, groupby
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.rollout.chat import Chat
+from agents.rollout.codec import Codec, EncodedImage
+from agents.rollout.engines import Completion, StopReason
+
+from ..conftest import noise_image
+from .test_trajectory import episode
+
+TEXT = st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"]), max_size=12)
+SIDE = st.sampled_from([16, 32, 48])
+TURN = st.tuples(st.lists(TEXT, min_size=1, max_size=3), SIDE, SIDE)
+"""Pieces of text with an image of these sides between each two of them."""
+REPLY = st.tuples(st.lists(st.integers(0, 10**6), min_size=1, max_size=6), st.booleans())
+"""Sampled tokens (to be mapped to legal ids), and whether the end of the turn comes last."""
+
+
+def sampled(codec: Codec, numbers: list[int], end: bool) -> Completion:
+    legal = np.setdiff1d(np.arange(len(codec.tokenizer)), [*codec.banned, *codec.eos])
+    ids = [int(legal[n % len(legal)]) for n in numbers] + [codec.im_end] * end
+    logprobs = (-np.arange(1, len(ids) + 1) / 8).tolist()
+    return Completion(ids, logprobs, StopReason.EOS if end else StopReason.LENGTH)
+
+
+def observe(chat: Chat, turn: tuple[list[str], int, int], system: str = "") -> None:
+    pieces, width, height = turn
+    images = [noise_image(width, height, seed=n) for n in range(len(pieces) - 1)]
+    chat.observe("<image>".join(pieces), images, system=system)
+
+
+def template_ids(codec: Codec, pieces: list[str], system: str) -> list[int]:
+    """The first observation by the tokenizer's own chat template, collapsed."""
+    parts: list[dict] = [{"type": "text", "text": pieces[0]}]
+    for piece in pieces[1:]:
+        parts += [{"type": "image"}, {"type": "text", "text": piece}]
+    messages: list[dict] = [{"role": "user", "content": parts}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return codec.tokenizer.apply_chat_template(
+        messages, tokenize=True, add_generation_prompt=True, return_dict=False
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(system=TEXT, turns=st.lists(st.tuples(TURN, REPLY), min_size=1, max_size=3))
+def test_any_conversation_keeps_the_contract(codec: Codec, system: str, turns: list) -> None:
+    chat, replies = Chat(codec), []
+    for n, (turn, reply) in enumerate(turns):
+        observe(chat, turn, system)
+        if n == 0:  # pieces tokenised one by one == the whole tokenised at once
+            assert chat.collapsed_ids == template_ids(codec, turn[0], system)
+            assert chat.prefix == len(chat.token_ids)
+        replies.append(sampled(codec, *reply))
+        chat.reply(replies[-1])
+    mask = np.array(chat.loss_mask)
+    # The mask covers the sampled tokens, all of them and nothing else, verbatim and in order.
+    assert mask.sum() == sum(len(reply.token_ids) for reply in replies)
+    assert np.array(chat.token_ids)[mask].tolist() == list(chain(*(r.token_ids for r in replies)))
+    assert np.array(chat.logprobs)[mask].tolist() == list(chain(*(r.logprobs for r in replies)))
+    assert not np.array(chat.logprobs)[~mask].any()
+    # Both tracks agree: an image is one token here and one per merged patch there.
+    collapsed, sizes = [], []
+    for token, run in groupby(chat.token_ids):
+        length = len(list(run))
+        collapsed += [token] * (1 if token == codec.image else length)
+        sizes += [length] if token == codec.image else []
+    assert collapsed == chat.collapsed_ids
+    assert sizes == [image.n_tokens for image in chat.images]
+    # And the record that crosses into training accepts it.
+    assert len(chat.trajectory(episode())) == len(mask)
+
+
+def test_sampled_ids_are_never_tokenised_again(codec: Codec) -> None:
+    # Fault of the reference code: the reply is decoded, cut and encoded again. Here "user" was
+    # sampled letter by letter, which no tokenizer would do.
+    letters = [codec.encode(c)[0] for c in "user"]
+    assert codec.encode("user") != letters
+    chat = Chat(codec)
+    chat.observe("hi")
+    chat.reply(Completion(letters, [-1.0] * 4, StopReason.STOP))
+    chat.observe("and?")
+    assert chat.token_ids[chat.prefix : chat.prefix + 4] == letters
+    assert codec.decode(chat.token_ids[chat.prefix :]).startswith("user<|im_end|>\n<|im_start|>")
+
+
+def test_a_cut_reply_gets_an_end_that_is_not_trained(codec: Codec) -> None:
+    # Fault of the reference code: an end of turn that nobody sampled is trained on.
+    a = codec.encode("a")
+    cut, whole = Chat(codec), Chat(codec)
+    for chat, ids in ((cut, a), (whole, [*a, codec.im_end])):
+        chat.observe("hi")
+        chat.reply(Completion(ids, [-1.0] * len(ids), StopReason.STOP))
+        chat.observe("and?")
+    assert cut.token_ids == whole.token_ids
+    assert sum(cut.loss_mask) == 1 and sum(whole.loss_mask) == 2
+
+
+def test_siblings_share_images_and_nothing_else(codec: Codec) -> None:
+    root = Chat(codec, group="q")
+    root.observe("<image>", [noise_image(48, 32)])
+    twin = root.fork(3)
+    twin.reply(Completion(codec.encode("a"), [-1.0], StopReason.STOP))
+    assert (twin.group, twin.member, twin.prefix) == ("q", 3, root.prefix)
+    assert twin.images[0] is root.images[0]
+    assert len(root.token_ids) == len(root.loss_mask) == root.prefix and root.replies == 0
+
+
+def test_an_encoded_image_is_not_encoded_again(codec: Codec) -> None:
+    image: EncodedImage = codec.encode_image(noise_image(48, 32))
+    chat, again = Chat(codec), Chat(codec)
+    chat.observe("<image>", [image])
+    again.observe("<image>", [noise_image(48, 32)])
+    assert chat.images[0] is image and chat.token_ids == again.token_ids
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(codec: Codec) -> None:
+    chat = Chat(codec)
+    with pytest.raises(ValueError, match="2 <image> markers and 1 images"):
+        chat.observe("<image><image>", [noise_image(48, 32)])
+    with pytest.raises(ValueError, match="multiples of 16"):
+        chat.observe("<image>", [noise_image(40, 32)])
+    with pytest.raises(ValueError, match="no observation to reply to"):
+        chat.reply(sampled(codec, [1], False))
+    assert chat.token_ids == [] and chat.images == []
+    chat.observe("hi")
+    with pytest.raises(ValueError, match="no reply yet"):
+        chat.observe("hi again")
+    with pytest.raises(ValueError, match="got no token"):
+        chat.reply(Completion([], [], StopReason.LENGTH))
+    assert len(chat.token_ids) == chat.prefix

@@ -1,0 +1,205 @@
+"""The loop on the real environment: groups, failures, and what crosses into training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.prefix import Row, logprobs_of, trained_hidden
+from agents.rollout.chat import Chat
+from agents.rollout.codec import Codec
+from agents.rollout.engines import Completion, Sampling
+from agents.rollout.engines.scripted import ScriptedEngine
+from agents.rollout.engines.transformers import TransformersEngine
+from agents.rollout.loop import RolloutStats, rollout
+from agents.vlm import VLM
+from hrvision_env.records import Box, Outcome
+from hrvision_env.vector import HighResVQAVectorEnv
+
+from .conftest import ENV, script
+from .questions import BOX, BOX_TEXT
+
+
+def make_env(num_envs: int = 4, group_size: int = 2, **changes: Any) -> HighResVQAVectorEnv:
+    return HighResVQAVectorEnv(num_envs=num_envs, group_size=group_size, **{**ENV, **changes})
+
+
+@pytest.fixture
+def scripted(qwen3_folder: str) -> ScriptedEngine:
+    return ScriptedEngine(Codec.from_pretrained(qwen3_folder), script)
+
+
+@pytest.fixture(scope="module")
+def engine(model_folder: str) -> TransformersEngine:
+    return TransformersEngine(VLM.load(model_folder))
+
+
+def test_two_turns_by_script(scripted: ScriptedEngine) -> None:
+    stats = RolloutStats()
+    groups = rollout(make_env(), scripted, Sampling(), questions=[2, 0, 1], stats=stats)
+    assert [group.question_id for group in groups] == ["q2", "q0", "q1"]
+    for group in groups:
+        assert group.sample.id == group.question_id
+        rewards = [1.0, 1.0] if group.question_id == "q0" else [1.0, 0.0]
+        assert [e.reward for e in group.episodes] == rewards
+        assert [t.reward for t in group.trajectories] == rewards
+        assert [t.member for t in group.trajectories] == [0, 1]
+        for trajectory, episode in zip(group.trajectories, group.episodes, strict=True):
+            assert trajectory.episode is episode and trajectory.group == group.question_id
+            assert episode.turns[0].box == Box(*BOX)
+            assert [turn.stop_reason for turn in episode.turns] == ["stop", "eos"]
+    assert stats.episodes == 6 and stats.errors == 0 and stats.valid_box_rate == 1.0
+    assert stats.stop_reasons == {"stop": 6, "eos": 6}
+    # Byte by byte, with "}]" as one token: 34 and then \boxed{A} with its end, 9 + 1.
+    assert len(scripted.codec.encode(BOX_TEXT)) == 34
+    assert stats.sampled_tokens == 6 * (34 + 10)
+    assert stats.total_tokens == sum(len(t) for g in groups for t in g.trajectories)
+
+
+def test_turn_one_ends_at_the_stop_string(scripted: ScriptedEngine) -> None:
+    # Fault of the reference code: turn 1 runs on and what follows the box is thrown away later.
+    (group,) = rollout(make_env(), scripted, Sampling(), questions=[0])
+    for trajectory, episode in zip(group.trajectories, group.episodes, strict=True):
+        assert episode.turns[0].reply == BOX_TEXT
+        said = trajectory.token_ids[trajectory.loss_mask].tolist()
+        end = [*scripted.codec.encode(r"\boxed{A}"), scripted.codec.im_end]
+        assert said == [*scripted.codec.encode(BOX_TEXT), *end]
+
+
+def test_siblings_share_their_opening(scripted: ScriptedEngine) -> None:
+    (group,) = rollout(make_env(), scripted, Sampling(), questions=[1])
+    one, two = group.trajectories
+    assert one.images[0] is two.images[0]  # encoded once for the group
+    assert one.prefix == two.prefix and len(one.images) == len(two.images) == 2
+    assert np.array_equal(one.token_ids[: one.prefix], two.token_ids[: two.prefix])
+    assert one.images[1].hash == two.images[1].hash != one.images[0].hash
+
+
+def test_a_refused_box_brings_the_view_again(qwen3_folder: str) -> None:
+    engine = ScriptedEngine(Codec.from_pretrained(qwen3_folder), lambda _: r"\boxed{B}")
+    stats = RolloutStats()
+    (group,) = rollout(make_env(), engine, Sampling(), questions=[1], stats=stats)
+    trajectory = group.trajectories[0]
+    assert trajectory.images[1].hash == trajectory.images[0].hash
+    assert stats.valid_box_rate == 0.0 and stats.stop_reasons == {"eos": 4}
+    assert [episode.outcome for episode in group.episodes] == [Outcome.CORRECT] * 2
+
+
+def test_what_the_engine_sampled_is_what_training_gets(engine: TransformersEngine) -> None:
+    # Faults of the reference code: replies encoded again, and other positions in training than
+    # in the rollout. 12 tokens of a random model are no box, so turn 2 shows the view again.
+    sampling = Sampling(max_tokens=12, temperature=0.8, seed=3)
+    groups = rollout(make_env(), engine, sampling, questions=[0, 1, 2])
+    trajectories = [t for group in groups for t in group.trajectories]
+    assert len(trajectories) == 6
+    sampled = np.concatenate([t.logprobs[t.loss_mask] for t in trajectories])
+    vlm = engine.vlm
+    with torch.no_grad():
+        hidden, targets = trained_hidden(
+            vlm,
+            [Row(t.token_ids, t.images, t.prefix) for t in trajectories],
+            [t.loss_mask for t in trajectories],
+        )
+        trained = logprobs_of(hidden, vlm.lm_head, targets, 0.8, vlm.codec.banned)
+    assert np.abs(sampled - trained.numpy()).max() < 1e-4
+    for trajectory in trajectories:
+        assert trajectory.temperature == 0.8 and trajectory.loss_mask.sum() <= 24
+        replies = [turn.reply for turn in trajectory.episode.turns]
+        said = vlm.codec.decode(trajectory.token_ids[trajectory.loss_mask].tolist())
+        assert said.replace("<|im_end|>", "") == "".join(replies)
+
+
+def test_draws_differ_between_members_and_repeated_questions(engine: TransformersEngine) -> None:
+    sampling = Sampling(max_tokens=8, seed=1)
+    groups = rollout(make_env(), engine, sampling, questions=[0, 0])
+    assert [group.question_id for group in groups] == ["q0", "q0"]
+    assert {t.group for group in groups for t in group.trajectories} == {"q0", "q0#2"}
+    said = {t.token_ids.tobytes() for group in groups for t in group.trajectories}
+    assert len(said) == 4
+    again = rollout(make_env(8, 2), engine, sampling, questions=[3, 0, 0])
+    assert {t.token_ids.tobytes() for group in again[1:] for t in group.trajectories} == said
+
+
+def test_more_questions_than_places(scripted: ScriptedEngine) -> None:
+    seen: list[tuple[int, int]] = []
+    groups = rollout(
+        make_env(),
+        scripted,
+        Sampling(),
+        questions=[0, 1, 2, 3, 0],
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert [group.question_id for group in groups] == ["q0", "q1", "q2", "q3", "q0"]
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    assert rollout(make_env(), scripted, Sampling(), questions=[]) == []
+
+
+class Failing(ScriptedEngine):
+    """Breaks down whenever certain (group, member, turn) take part."""
+
+    def __init__(self, codec: Codec, broken: set[tuple[str, int, int]]) -> None:
+        super().__init__(codec, script)
+        self.broken = broken
+
+    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Completion]:
+        for chat in chats:
+            if (chat.group, chat.member, chat.replies) in self.broken:
+                raise MemoryError(f"no room for {len(chat.token_ids)} tokens")
+        return super().generate(chats, sampling)
+
+
+def test_a_failing_member_leaves_its_siblings_alone(scripted: ScriptedEngine) -> None:
+    engine = Failing(scripted.codec, {("q1", 0, 1), ("q0", 1, 0)})
+    stats = RolloutStats()
+    groups = rollout(make_env(), engine, Sampling(), questions=[0, 1], stats=stats)
+    first, second = groups
+    assert [e.outcome for e in first.episodes] == [Outcome.CORRECT, Outcome.ERROR]
+    assert [e.outcome for e in second.episodes] == [Outcome.ERROR, Outcome.WRONG]
+    assert second.episodes[0].error.startswith("MemoryError: no room for ")
+    # q0's member 1 never said anything; q1's member 0 said its box.
+    assert [t.member for t in first.trajectories] == [0]
+    assert [t.member for t in second.trajectories] == [0, 1]
+    failed = second.trajectories[0]
+    assert failed.reward == 0.0 and failed.loss_mask.sum() == 34
+    assert stats.errors == 2 and stats.episodes == 4
+
+
+def test_a_failure_of_everybody_is_raised(scripted: ScriptedEngine) -> None:
+    everybody = {(f"q{n}", member, 0) for n in range(2) for member in range(2)}
+    with pytest.raises(MemoryError, match="no room"):
+        rollout(make_env(), Failing(scripted.codec, everybody), Sampling(), questions=[0, 1])
+
+
+def test_a_missing_image_fails_its_group_alone(scripted: ScriptedEngine) -> None:
+    stats = RolloutStats()
+    env = make_env(broken=1)
+    bad, good = rollout(env, scripted, Sampling(), questions=[1, 2], stats=stats)
+    assert [e.outcome for e in bad.episodes] == [Outcome.ERROR] * 2
+    assert "nowhere.png" in bad.episodes[0].error and bad.trajectories == ()
+    assert [e.reward for e in good.episodes] == [1.0, 0.0]
+    assert stats.errors == 2 and stats.valid_box_rate == 0.5
+
+
+def test_an_environment_for_another_model_is_refused(scripted: ScriptedEngine) -> None:
+    env = make_env(factor=28, min_pixels=28 * 28, max_pixels=4 * 28 * 28)
+    with pytest.raises(ValueError, match="multiples of 16"):
+        rollout(env, scripted, Sampling(), questions=[0])
+
+
+def test_a_single_turn_is_one_reply(qwen3_folder: str) -> None:
+    engine = ScriptedEngine(
+        Codec.from_pretrained(qwen3_folder), lambda _: BOX_TEXT + "\n\\boxed{C}"
+    )
+    env = make_env(dialogue="single_turn")
+    (group,) = rollout(env, engine, Sampling(), questions=[2])
+    assert [len(episode.turns) for episode in group.episodes] == [1, 1]
+    assert [trajectory.reward for trajectory in group.trajectories] == [1.0, 1.0]
+    assert len(group.trajectories[0].images) == 1
+
+
+def test_versions_are_noted(scripted: ScriptedEngine) -> None:
+    scripted.load_weights(None, version=5)
+    (group,) = rollout(make_env(), scripted, Sampling(), questions=[0])
+    assert {t.policy_version for t in group.trajectories} == {5}
