@@ -1,0 +1,1 @@
+"""From trajectories to weights: credit, shared-prefix batches, losses, the trainer."""

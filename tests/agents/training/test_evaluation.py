@@ -1,0 +1,54 @@
+"""Evaluation's names and numbers."""
+
+import pytest
+
+from agents.rollout.codec import Codec
+from agents.rollout.engines.scripted import ScriptedEngine
+from agents.training.evaluation import Evaluator, grounding
+from agents.training.tracking import METRICS
+from hrvision_env.records import Box, Episode, ImageRef, Outcome, Sample, Turn
+
+from .conftest import small_run
+
+GOLD = Box(100, 100, 200, 200)
+SAMPLE = Sample("q", "What?", (ImageRef(data=b"", key="k"),), ("A",), boxes=(GOLD,))
+
+
+def episode(box):
+    turns = (Turn("", 1, "", box=box), Turn("", 1, ""))
+    sizes = ((1000, 1000),)
+    return Episode("q", "d", "s", "mgpo", "brief", "", sizes, sizes, turns, Outcome.WRONG)
+
+
+def test_grounding_by_hand():
+    played = [(SAMPLE, episode(Box(50, 50, 250, 250))), (SAMPLE, episode(None))]
+    # IoU 100² / 200²; side sqrt(200 x 200 / 10⁶) = 0.2; the missing box counts as 0
+    expected = {"valid_box_rate": 0.5, "hit_rate": 0.5, "iou": 0.125, "coverage": 0.5}
+    greedy = {**expected, "box_side": 200.0, "hit_rate_greedy": 0.5}
+    del greedy["hit_rate"]
+    assert grounding(played, sampled=False) == pytest.approx(greedy)
+    sampled = {f"{name}_sampled": value for name, value in expected.items()}
+    assert grounding(played, sampled=True) == pytest.approx({**sampled, "box_side_sampled": 200.0})
+
+
+def perfect(chat):
+    """Turn 1: everything; turn 2: what the test's grader accepts."""
+    return '[{"bbox_2d": [0, 0, 1000, 1000]}]' if not chat.replies else "A"
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_an_agent_that_sees_everything(qwen3_folder, sampled):
+    options = {"n": 5, "episodes": 2, "batch": 2, "sampled": sampled}
+    config = small_run(qwen3_folder, eval=options, rollout={"max_tokens": 64})
+    evaluator = Evaluator(config, ScriptedEngine(Codec.from_pretrained(qwen3_folder), perfect))
+    metrics, episodes = evaluator.run()
+    evaluator.close()
+    assert (metrics["accuracy"], metrics["n"], metrics["errors"]) == (1.0, 5.0, 0.0)
+    assert (metrics["valid_box_rate"], metrics["hit_rate_greedy"]) == (1.0, 1.0)
+    assert (metrics["coverage"], metrics["box_side"]) == (1.0, pytest.approx(1000.0))
+    assert ("hit_rate_sampled" in metrics) == sampled
+    assert set(metrics) <= set(METRICS)
+    assert {kind: len(some) for kind, some in episodes.items()} == (
+        {"greedy": 2, "sampled": 2} if sampled else {"greedy": 2}
+    )
+    assert all(e.split == "test" for some in episodes.values() for e in some)
