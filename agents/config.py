@@ -10,12 +10,13 @@ was expected.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hrvision_env.env import HighResVQAEnv
@@ -194,8 +195,10 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not OmegaConf.is_dict(base):
         raise ConfigError(f"{path}: got a list, expected `section: {{key: value}}`")
     pairs = _pairs(overrides)
-    merged = OmegaConf.merge(base, OmegaConf.from_dotlist([f"{k}={v}" for k, v in pairs.items()]))
-    raw: Any = OmegaConf.to_container(merged, resolve=True)
+    try:
+        raw: Any = OmegaConf.to_container(OmegaConf.merge(base, *_trees(pairs)), resolve=True)
+    except OmegaConfBaseException as error:  # e.g. ${key} of a key that does not exist
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
     raw["run_dir"] = raw.get("run_dir") or f"runs/{path.stem}"
     return parse(raw, str(path), overridden=tuple(pairs))
 
@@ -220,8 +223,10 @@ def parse(raw: Mapping[str, Any], source: str, overridden: Sequence[str] = ()) -
     known = [f"algorithm.{name}" for name in type(preset).model_fields]
     options = check("algorithm", known, lambda: section.options)
     env = {"dialogue": algorithm.dialogue, **config.env}
+    check("env.dataset", (), lambda: env_schema(_dataset(env)))
     env = check("env", _env_fields(env, "env"), lambda: env_kwargs(env))
     merged = _merge_env(env, config.eval_env)
+    check("eval_env.dataset", (), lambda: env_schema(_dataset(merged)))
     check("eval_env", _env_fields(merged, "eval_env"), lambda: env_kwargs(merged))
     complete = AlgorithmSection(name=section.name, preset=section.preset, **dict(options))
     return config.model_copy(update={"env": env, "algorithm": complete})
@@ -237,7 +242,7 @@ def env_kwargs(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ValueError for an unknown dataset, pydantic's ValidationError for keys and types.
     """
-    schema = env_schema(str(values.get("dataset", "synthetic")))
+    schema = env_schema(_dataset(values))
     checked = schema.model_validate(values)
     given = {**dict(checked), **(checked.model_extra or {})}
     own = inspect.signature(HighResVQAEnv.__init__).parameters
@@ -300,11 +305,12 @@ def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _env_fields(values: Mapping[str, Any], section: str) -> list[str]:
-    try:
-        schema = env_schema(str(values.get("dataset", "synthetic")))
-    except ValueError:  # reported by the check itself
-        return []
-    return [f"{section}.{name}" for name in schema.model_fields]
+    return [f"{section}.{name}" for name in env_schema(_dataset(values)).model_fields]
+
+
+def _dataset(env: Mapping[str, Any]) -> str:
+    default = inspect.signature(HighResVQAEnv.__init__).parameters["dataset"].default
+    return str(env.get("dataset", default))
 
 
 def _merge_env(env: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,3 +339,12 @@ def _pairs(overrides: Sequence[str]) -> dict[str, str]:
         if not equals and pairs[key].startswith("--"):
             raise ConfigError(f"command line: --{key}: got no value, expected one after it")
     return pairs
+
+
+def _trees(pairs: Mapping[str, str]) -> Iterator[DictConfig]:
+    """`{"a.b": "1"}` -> a tree `{a: {b: 1}}` each; values are read as YAML."""
+    for key, value in pairs.items():
+        try:
+            yield OmegaConf.from_dotlist([f"{key}={value}"])
+        except yaml.YAMLError:
+            raise ConfigError(f"command line: --{key}: got {value!r}, expected YAML") from None

@@ -22,7 +22,7 @@ def explain(
     """
 
     def origin(key: str) -> str:
-        return "command line" if any(key.startswith(o) for o in overridden) else source
+        return "command line" if any(f"{key}.".startswith(f"{o}.") for o in overridden) else source
 
     if not isinstance(error, ValidationError):
         return f"{origin(at)}: {at}: {error}"

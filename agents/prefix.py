@@ -48,7 +48,8 @@ class Row:
 class SharedPrefix:
     """A batch of rows, ready to run.
 
-    After `forward`, `cache` and `mask` hold all rows' past: whoever generates goes on from there.
+    After `forward`, `cache` and `mask` hold all rows' past: whoever generates goes on from there
+    (unless it was told to keep none).
     Raises ValueError for a row whose prefix is empty, too long, or ends inside an image.
     """
 
@@ -87,8 +88,12 @@ class SharedPrefix:
             raise ValueError(f"row: its prefix of {row.prefix} tokens ends inside an image")
         return cut
 
-    def forward(self) -> Tensor:
-        """Last hidden states [N, L, D] of the branches; past a row's length they mean nothing."""
+    def forward(self, keep_cache: bool = True) -> Tensor:
+        """Last hidden states [N, L, D] of the branches; past a row's length they mean nothing.
+
+        With `keep_cache=False` rows that share nothing run without a cache, which is how they can
+        be trained with gradient checkpointing.
+        """
         rows, vlm = self.rows, self.vlm
         features = vlm.encode_images(image for row in rows for image in row.images)
         positions = [
@@ -108,8 +113,7 @@ class SharedPrefix:
             [features[i.hash] for n, row in enumerate(rows) for i in row.images[self.cuts[n] :]],
         )
         self.mask = branch.mask.to(vlm.device)
-        if not prefix.mask.shape[1] and torch.is_grad_enabled():
-            # Plain rows in training need no cache, and gradient checkpointing allows none.
+        if not prefix.mask.shape[1] and not keep_cache:
             return branch.run(vlm, None, self.mask)
         if prefix.mask.shape[1]:
             prefix.run(vlm, self.cache, prefix.mask.to(vlm.device))
@@ -171,7 +175,7 @@ def trained_hidden(
                 f"expected at least one, none of them in its prefix of {row.prefix}"
             )
     cut = [_until(vlm, row, places[-1]) for row, places in zip(rows, trained, strict=True)]
-    hidden = SharedPrefix(vlm, cut).forward()
+    hidden = SharedPrefix(vlm, cut).forward(keep_cache=False)
     # Token t is predicted at t - 1, which is column t - 1 - (prefix - 1) of the branch.
     columns = [
         n * hidden.shape[1] + places - row.prefix

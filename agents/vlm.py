@@ -20,12 +20,18 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, DynamicCache
 
-from .rollout.codec import Codec, EncodedImage
+from .rollout.codec import Codec, EncodedImage, reading
 
 Grid = tuple[int, int, int]
 
 LORA_TARGETS = r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj"
 """What LoRA adapts unless told otherwise: every linear layer of the language model."""
+
+LORA_OPTIONS = (
+    "r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules",
+    "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern",
+)  # fmt: skip
+"""What `LoraConfig` may be given: with these alone an adapter is W + BA, which `save` writes."""
 
 TAIL = 64
 """Positions are computed for text tails rounded up to this many tokens, so that they are reused."""
@@ -72,6 +78,7 @@ class VLM:
         self.max_patches = max_patches
         self._cache_bytes = feature_cache_mb * 2**20
         self._features: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._feature_bytes = 0
         self._positions = lru_cache(maxsize=4096)(self._layout_positions)
         self._check()
         if freeze_vision:
@@ -110,17 +117,18 @@ class VLM:
     ) -> VLM:
         """Load a model folder or a cached hub id.
 
-        `dtype` is "float32" or "bfloat16", `device` "cpu", "cuda" or "auto". `lora` holds peft's
-        `LoraConfig` fields; with it everything but the adapters is frozen. Raises
-        FileNotFoundError or ValueError that names what the folder lacks.
+        `dtype` is "float32" or "bfloat16", `device` "cpu", "cuda" or "auto". `lora` holds fields
+        of peft's `LoraConfig` (those in `LORA_OPTIONS`); with it everything but the adapters is
+        frozen. Raises FileNotFoundError or ValueError that names what the folder lacks.
         """
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype: got {dtype!r}, expected 'float32' or 'bfloat16'")
         codec = Codec.from_pretrained(folder)
         loader: Any = AutoModelForImageTextToText
-        model, report = loader.from_pretrained(
-            folder, dtype=getattr(torch, dtype), output_loading_info=True
-        )
+        with reading(folder):
+            model, report = loader.from_pretrained(
+                folder, dtype=getattr(torch, dtype), output_loading_info=True
+            )
         missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
         if missing:
             raise ValueError(f"model folder {folder}: no fitting weights for {', '.join(missing)}")
@@ -132,9 +140,14 @@ class VLM:
         return vlm
 
     def add_lora(self, options: dict[str, Any]) -> None:
-        """Freeze the model and train low-rank adapters inside it."""
+        """Freeze the model and train low-rank adapters inside it.
+
+        Raises ValueError for an option outside `LORA_OPTIONS`.
+        """
         from peft import LoraConfig, inject_adapter_in_model
 
+        if unknown := sorted(options.keys() - LORA_OPTIONS):
+            raise ValueError(f"lora: got {', '.join(unknown)}, expected some of {LORA_OPTIONS}")
         config = LoraConfig(**{"target_modules": LORA_TARGETS, **options})
         self.model = inject_adapter_in_model(config, self.model)
         for name, parameter in self.model.named_parameters():
@@ -225,15 +238,17 @@ class VLM:
 
     def _remember(self, features: dict[str, ImageFeatures]) -> None:
         for key, value in features.items():
-            self._features[key] = value
+            if key not in self._features:
+                self._features[key] = value
+                self._feature_bytes += value.n_bytes
             self._features.move_to_end(key)
-        size = sum(value.n_bytes for value in self._features.values())
-        while size > self._cache_bytes:
-            size -= self._features.popitem(last=False)[1].n_bytes
+        while self._feature_bytes > self._cache_bytes:
+            self._feature_bytes -= self._features.popitem(last=False)[1].n_bytes
 
     def forget_images(self) -> None:
         """Drop all remembered features: the vision tower has other weights now."""
         self._features.clear()
+        self._feature_bytes = 0
 
     def positions(self, token_ids: Sequence[int] | np.ndarray, grids: Sequence[Grid]) -> Tensor:
         """M-RoPE positions [3, L] (CPU) of a whole conversation, by the model's own rule.
@@ -281,8 +296,8 @@ class VLM:
         """
         if cache is not None and self.model.training and self._checkpoints():
             raise ValueError(
-                "gradient checkpointing drops the prefix cache: "
-                "switch it off or train on plain rows"
+                "gradient checkpointing drops the KV cache that shared prefixes and generation "
+                "need: switch it off, or train on plain rows and generate in evaluation mode"
             )
         images = None
         if features:

@@ -29,8 +29,10 @@ def check_pixels(factor: int, min_pixels: int, max_pixels: int) -> None:
         )
 
 
-def check_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
+def check_options(options: Any) -> Mapping[str, Any]:
     """The options of `reset`. Raises ValueError for an unknown one, with the closest name."""
+    if not isinstance(options, Mapping):
+        raise ValueError(f"reset options: got {options!r}, expected a dict or None")
     for name in options:
         if name not in RESET_OPTIONS:
             close = difflib.get_close_matches(str(name), RESET_OPTIONS, n=1)
@@ -41,6 +43,7 @@ def check_options(options: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError("reset options: got both 'index' and 'question_id', expected one of them")
     if "index" in options:
         check_int("reset options: 'index'", options["index"], least=0)
-    if not isinstance(options.get("question_id", ""), str):
-        raise ValueError(f"reset options: 'question_id': got {options['question_id']!r}, not a str")
+    for name in ("question_id", "dataset", "split"):
+        if not isinstance(options.get(name, ""), str):
+            raise ValueError(f"reset options: {name!r}: got {options[name]!r}, expected a str")
     return options

@@ -232,7 +232,9 @@ class HighResVQAEnv(gym.Env[Observation, str]):
 
     def fail(self, error: str) -> None:
         """End the current episode with outcome `error` and reward 0, because something outside
-        (such as the agent's engine) failed."""
+        (such as the agent's engine) failed. Raises ResetNeeded when it has ended already."""
+        if not self.running.open:
+            raise gym.error.ResetNeeded("fail: there is no open episode")
         self.running.fail(error)
 
     # -- The parts of reset, for environments that begin several episodes on one scene
@@ -240,13 +242,18 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     def choose(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Sample:
         """Draw or look up the sample that `reset` with the same arguments would begin with."""
         super().reset(seed=seed)
-        options = check_options(options or {})
-        dataset = self._dataset(options.get("dataset"), options.get("split"))
+        options = check_options({} if options is None else options)
+        name = options.get("dataset", self.setting.dataset)
+        split = options.get("split", self.setting.split)
+        dataset = self._dataset(name, split)
         if "question_id" in options:
-            return dataset[dataset.index(options["question_id"])]
-        if "index" in options:
-            return dataset[int(options["index"])]
-        return dataset[int(self.np_random.integers(len(dataset)))]
+            index = dataset.index(options["question_id"])
+        elif "index" in options:
+            index = int(options["index"])
+        else:
+            index = int(self.np_random.integers(len(dataset)))
+        sample = dataset[index]
+        return replace(sample, source=sample.source or name, split=sample.split or split)
 
     def look(self, sample: Sample) -> Scene:
         """Open the images of a sample and scale them to views. Raises ImageError."""
@@ -323,13 +330,12 @@ class HighResVQAEnv(gym.Env[Observation, str]):
         else:
             running.outcome = Outcome.WRONG if verdict.extracted else Outcome.NO_ANSWER
 
-    def _dataset(self, name: str | None, split: str | None) -> datasets.Dataset:
-        key = (name or self.setting.dataset, split or self.setting.split)
-        if key not in self._datasets:
+    def _dataset(self, name: str, split: str) -> datasets.Dataset:
+        if (name, split) not in self._datasets:
             # Another dataset does not take the options of the one this environment was made for.
-            options = self._options if key[0] == self.setting.dataset else {}
-            self._datasets[key] = datasets.load(*key, **options)
-        return self._datasets[key]
+            options = self._options if name == self.setting.dataset else {}
+            self._datasets[name, split] = datasets.load(name, split, **options)
+        return self._datasets[name, split]
 
 
 _ARGUMENTS = tuple(HighResVQAEnv.__init__.__annotations__)

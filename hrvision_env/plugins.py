@@ -20,6 +20,8 @@ def resolve(package: str, name: str, attribute: str) -> Any:
     Raises ValueError, with the closest names, for a name that does not exist. An ImportError
     from inside the plug-in is passed on as it is: it is the plug-in's own fault.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"{package}: got {name!r}, expected the name of a file as a str")
     if ":" in name:
         module_name, attribute = name.split(":", 1)
     elif name in (names := available(package)):

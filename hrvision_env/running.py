@@ -73,8 +73,8 @@ class Running:
         """The record as it stands."""
         return Episode(
             question_id=self.sample.id,
-            dataset=self.sample.source or self.setting.dataset,
-            split=self.sample.split or self.setting.split,
+            dataset=self.sample.source,
+            split=self.sample.split,
             dialogue=self.setting.dialogue,
             prompt=self.setting.prompt,
             system=self.setting.system,
@@ -94,8 +94,8 @@ class Running:
         box = turn.box
         info: Info = {
             "question_id": self.sample.id,
-            "dataset": self.sample.source or self.setting.dataset,
-            "split": self.sample.split or self.setting.split,
+            "dataset": self.sample.source,
+            "split": self.sample.split,
             "category": tuple(self.sample.category),
             "image_size": frame.original,
             "view_size": frame.seen,

@@ -48,9 +48,10 @@ class HighResVQAVectorEnv(VectorEnv[Batch, Any, np.ndarray]):
     }
 
     def __init__(self, num_envs: int = 1, group_size: int = 1, **env_kwargs: Any) -> None:
-        if num_envs < 1 or group_size < 1 or num_envs % group_size:
+        whole = isinstance(num_envs, int) and isinstance(group_size, int)
+        if not whole or num_envs < 1 or group_size < 1 or num_envs % group_size:
             raise ValueError(
-                f"num_envs, group_size: got {num_envs}, {group_size}, expected positive numbers, "
+                f"num_envs, group_size: got {num_envs!r}, {group_size!r}, expected whole numbers, "
                 "the first a multiple of the second"
             )
         first = HighResVQAEnv(**env_kwargs)
@@ -78,21 +79,25 @@ class HighResVQAVectorEnv(VectorEnv[Batch, Any, np.ndarray]):
         `options`: `index` or `question_id` are lists with one entry per group. With fewer entries
         the groups at the end stay idle. `dataset` and `split` hold for all.
 
-        Raises ValueError for options that are unknown or of the wrong length.
+        Raises ValueError for options that are unknown or of the wrong length, and what
+        `HighResVQAEnv.reset` raises for a question that does not exist; the episodes before it
+        then stay open.
         """
         if isinstance(seed, np.integer):
             seed = int(seed)
         super().reset(seed=seed if isinstance(seed, int) else None)
         seeds = self._seeds(seed)
         questions = self._questions(options or {})
+        leaders = self.envs[:: self.group_size]
+        chosen = zip(leaders, seeds, questions, strict=False)
+        samples = [leader.choose(number, question) for leader, number, question in chosen]
         self.active[:] = False
         self._observations = [_EMPTY] * self.num_envs
         for env in self.envs:
             env.forget()
         infos: Info = {}
-        for group, question in enumerate(questions):
-            leader = self.envs[group * self.group_size]
-            self._begin(group, leader.choose(seeds[group], question), infos)
+        for group, sample in enumerate(samples):
+            self._begin(group, sample, infos)
         return self._batch(), infos
 
     def step(
@@ -133,7 +138,10 @@ class HighResVQAVectorEnv(VectorEnv[Batch, Any, np.ndarray]):
         return {"text": text, "images": images}
 
     def fail(self, i: int, error: str) -> None:
-        """End member i with outcome `error`: something outside failed, such as its engine."""
+        """End member i with outcome `error`: something outside failed, such as its engine.
+
+        Raises ResetNeeded for a member that is not active.
+        """
         self.envs[i].fail(error)
         self._keep(i, {"text": "", "images": ()})
 
@@ -180,7 +188,8 @@ class HighResVQAVectorEnv(VectorEnv[Batch, Any, np.ndarray]):
         if len(chosen) > 1:
             raise ValueError("reset options: got both 'index' and 'question_id', expected one")
         name, values = chosen[0], options[chosen[0]]
-        if isinstance(values, str | int) or not 0 < len(values) <= self.num_groups:
+        listed = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
+        if not listed or not 0 < len(values) <= self.num_groups:
             raise ValueError(
                 f"reset options: {name!r}: got {values!r}, expected a list of at most "
                 f"{self.num_groups}, one per group"
@@ -192,8 +201,10 @@ class HighResVQAVectorEnv(VectorEnv[Batch, Any, np.ndarray]):
             raise TypeError("actions: got one str, expected one per member or {member: text}")
         if isinstance(actions, Mapping):
             for i in actions:
-                if not (0 <= i < self.num_envs and self.active[i]):
-                    raise ValueError(f"actions: member {i} is not active, expected an open episode")
+                if i not in range(self.num_envs) or not self.active[i]:
+                    raise ValueError(
+                        f"actions: member {i!r} is not active, expected an open episode"
+                    )
             replies = dict(sorted(actions.items()))
         elif len(actions) != self.num_envs:
             raise ValueError(f"actions: got {len(actions)}, expected {self.num_envs}")

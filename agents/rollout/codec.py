@@ -10,9 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
@@ -51,8 +54,11 @@ class Codec:
                 raise ValueError(f"{tokenizer.name_or_path}: the tokenizer names no {name}")
         self.eos = tuple(sorted({self.im_end, int(tokenizer.eos_token_id)}))
         # A sampled placeholder would ask for image features that do not exist, and a sampled PAD
-        # is masked as padding by many kernels; neither may ever be drawn, nor count in log-probs.
+        # is masked as padding by many kernels; the rows that pad an embedding table decode to
+        # nothing. None of these may ever be drawn, nor count in log-probs.
+        known = set(tokenizer.get_vocab().values())
         structure = {
+            *(set(range(config.text_config.vocab_size)) - known),
             self.image,
             int(config.video_token_id),
             self.im_start,
@@ -61,13 +67,15 @@ class Codec:
             tokenizer.convert_tokens_to_ids("<|vision_pad|>"),
             tokenizer.pad_token_id,
         }
-        unknown = {None, tokenizer.unk_token_id, *self.eos}
-        self.banned = tuple(sorted(int(i) for i in structure - unknown))
+        kept = {None, tokenizer.unk_token_id, *self.eos}
+        self.banned = tuple(sorted(int(i) for i in structure - kept))
+        """Ids that are never sampled; engine and trainer leave them out of the softmax."""
         self.pad = int(tokenizer.pad_token_id)
         self.merge = int(image_processor.merge_size)
         self.factor = int(image_processor.patch_size) * self.merge
         # Templates and options recur in every chat; the tokenizer call is the slow part of one.
         self._ids = functools.lru_cache(maxsize=4096)(self._tokenize)
+        self._images: WeakValueDictionary[str, EncodedImage] = WeakValueDictionary()
 
     def _token(self, token: str) -> int:
         index = self.tokenizer.convert_tokens_to_ids(token)
@@ -80,16 +88,21 @@ class Codec:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Codec:
-        """Load from a model folder or a hub id (which must already be in the hub's cache)."""
+        """Load from a model folder or a hub id (which must already be in the hub's cache).
+
+        Raises FileNotFoundError or ValueError that names the folder.
+        """
         from transformers import AutoConfig, AutoTokenizer
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
             Qwen2VLImageProcessorPil,
         )
 
         check_model_folder(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
-        return cls(tokenizer, processor, AutoConfig.from_pretrained(folder))
+        with reading(folder):
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder)
+        return cls(tokenizer, processor, config)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; special tokens inside it are spelled out, never obeyed."""
@@ -109,24 +122,46 @@ class Codec:
         return self.decode(ids[:end])
 
     def encode_image(self, image: Image.Image) -> EncodedImage:
-        """Normalise and patchify. Side lengths must be multiples of `factor` (pixels)."""
+        """Normalise and patchify. Side lengths must be multiples of `factor` (pixels).
+
+        Equal pixels give the same object for as long as somebody holds it: a view that comes again
+        and the crops that siblings share cost their memory once.
+        """
         if image.mode != "RGB" or image.width % self.factor or image.height % self.factor:
             raise ValueError(
                 f"image: got {image.width}x{image.height} {image.mode}, expected RGB with sides "
                 f"that are multiples of {self.factor} (patch size x merge size): set the "
                 "environment's factor to the model's"
             )
+        head = f"{image.width}x{image.height}:".encode()
+        key = hashlib.blake2b(head + image.tobytes(), digest_size=16).hexdigest()
+        if (encoded := self._images.get(key)) is None:
+            encoded = self._images[key] = self._patchify(image, key)
+        return encoded
+
+    def _patchify(self, image: Image.Image, key: str) -> EncodedImage:
         out = self.image_processor(
             [image], do_resize=False, return_tensors="np", input_data_format="channels_last"
         )
         grid = tuple(int(n) for n in out["image_grid_thw"][0])
-        head = f"{image.width}x{image.height}:".encode()
         return EncodedImage(
-            hash=hashlib.blake2b(head + image.tobytes(), digest_size=16).hexdigest(),
+            hash=key,
             grid=(grid[0], grid[1], grid[2]),
             n_tokens=grid[0] * grid[1] * grid[2] // self.merge**2,
             pixel_values=np.ascontiguousarray(out["pixel_values"], dtype=np.float32),
         )
+
+
+@contextmanager
+def reading(folder: str | Path) -> Iterator[None]:
+    """Raise ValueError that names the model folder when a library fails to read one of its files.
+
+    They raise almost any type on a broken file, often without saying which.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"model folder {folder}: cannot be read: {error}") from error
 
 
 def check_model_folder(folder: str | Path) -> None:

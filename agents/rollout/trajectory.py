@@ -70,15 +70,5 @@ class Trajectory:
     def _fail(self, what: str) -> None:
         raise ValueError(f"trajectory of group {self.group!r}, member {self.member}: {what}")
 
-    @property
-    def prefix_images(self) -> tuple[EncodedImage, ...]:
-        """The images whose placeholders lie in the shared prefix."""
-        shared, seen = int((self.token_ids[: self.prefix] == self.image_token_id).sum()), 0
-        for n, image in enumerate(self.images):
-            if seen == shared:
-                return self.images[:n]
-            seen += image.n_tokens
-        return self.images
-
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -42,14 +42,8 @@ class Optimizer:
         self.masters: list[Tensor] = [self._master(weight) for weight in self.weights]
         matrices = [m for m in self.masters if m.ndim > 1]
         vectors = [m for m in self.masters if m.ndim <= 1]  # norms and biases do not decay
-        self.adamw = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": options.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=options.lr,
-            betas=options.betas,
-        )
+        self.adamw = torch.optim.AdamW([{"params": matrices}, {"params": vectors}], lr=options.lr)
+        self._configure()
         self.updates = 0
         self.skipped = 0
         self.bad_in_a_row = 0
@@ -59,6 +53,11 @@ class Optimizer:
         if weight.dtype == torch.float32:
             return weight
         return weight.detach().float().requires_grad_()
+
+    def _configure(self) -> None:
+        decays = (self.options.weight_decay, 0.0)
+        for group, decay in zip(self.adamw.param_groups, decays, strict=True):
+            group |= {"weight_decay": decay, "betas": self.options.betas}
 
     @property
     def lr(self) -> float:
@@ -129,6 +128,7 @@ class Optimizer:
                 f"expected {len(self.masters)}: the checkpoint is of another model"
             )
         self.adamw.load_state_dict(state["adamw"])
+        self._configure()  # the options of now, not those that were saved
         with torch.no_grad():
             for master, saved in zip(self.masters, state["masters"], strict=True):
                 if saved is not None:

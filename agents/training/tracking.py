@@ -80,6 +80,7 @@ class Tracker:
     """At most one plain line in this time, evaluations aside."""
 
     def __init__(self, run_dir: Path, options: Tracking, settings: Mapping[str, Any]) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
         self.run_dir = run_dir
         self.path = run_dir / "metrics.jsonl"
         self.console = Console()
@@ -102,7 +103,10 @@ class Tracker:
         """Drop rows of steps after `step`; returns the (step, split) of the rows that stay."""
         rows = read_metrics(self.path) if self.path.is_file() else []
         kept = [row for row in rows if row["step"] <= step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        # By one rename: whoever is killed or reads in between finds all rows.
+        unfinished = self.path.with_name(".metrics.jsonl.part")
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        unfinished.replace(self.path)
         return {(row["step"], row["split"]) for row in kept}
 
     def log(self, step: int, split: str, metrics: Mapping[str, float]) -> None:

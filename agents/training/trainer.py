@@ -42,7 +42,8 @@ class Trainer:
     """One run in one folder. `fit` trains to the last step, from a checkpoint where there is one.
 
     `step` counts finished steps. Raises ConfigError when the folder holds a run that the config
-    does not resume, ValueError or FileNotFoundError for a model or dataset that cannot be used.
+    does not resume, ValueError or FileNotFoundError for a model, dataset or checkpoint that
+    cannot be used, ImportError for a tracking service that is not installed.
     """
 
     def __init__(self, config: Config, run_dir: str | Path | None = None) -> None:
@@ -67,10 +68,11 @@ class Trainer:
         self.steps = config.optim.steps or self.questions.steps_per_epoch
         self.step = 0
         self._boundary = rng_state()
+        self._open_run()
 
     def fit(self) -> bool:
         """Train; True when the last step is done, False when a signal ended it early."""
-        self._open_run()
+        self.tracker.start(self.step, self.steps)
         with Interrupt() as interrupt:
             try:
                 self._loop(interrupt)
@@ -98,7 +100,6 @@ class Trainer:
                 self.tracker.message(f"warning: the run began with {line}")
         describe_run(self.run_dir, self.config, self.questions.size)
         self.logged = self.tracker.resume(self.step if self.start is not None else -1)
-        self.tracker.start(self.step, self.steps)
 
     def _loop(self, interrupt: Interrupt) -> None:
         self._evaluate(interrupt)
@@ -128,6 +129,7 @@ class Trainer:
         metrics["zero_variance_share"] = constant
         metrics |= {"seconds_rollout": played - began, "seconds_update": ended - played}
         self._log(metrics, ended - began)
+        self._warn_of_failures(groups)
 
     def _rollout(self, stats: RolloutStats) -> list[Group]:
         options = self.config.rollout
@@ -144,6 +146,15 @@ class Trainer:
             self.tracker.message(
                 f"warning: step {self.step}: log-probs of trainer and sampler differ by {gap:.3g} "
                 f"nats on average (optim.mismatch_warn = {self.config.optim.mismatch_warn:g})"
+            )
+
+    def _warn_of_failures(self, groups: Sequence[Group]) -> None:
+        played = [episode for group in groups for episode in group.episodes]
+        failed = [episode for episode in played if episode.outcome is Outcome.ERROR]
+        if failed:
+            self.tracker.message(
+                f"warning: step {self.step}: {len(failed)} of {len(played)} episodes failed and "
+                f"are left out; question {failed[0].question_id}: {failed[0].error}"
             )
 
     def _evaluate(self, interrupt: Interrupt) -> None:

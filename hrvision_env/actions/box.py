@@ -158,7 +158,8 @@ class BoxRules:
             raise ValueError(f"box_parser: got {self.parser!r}, expected one of {PARSERS}")
         if self.dialect not in DIALECTS:
             raise ValueError(f"box_dialect: got {self.dialect!r}, expected one of {DIALECTS}")
-        if not (math.isfinite(self.min_side) and self.min_side >= 0):
+        number = isinstance(self.min_side, int | float) and not isinstance(self.min_side, bool)
+        if not number or not 0 <= self.min_side < math.inf:
             raise ValueError(f"min_box: got {self.min_side!r}, expected 0 or more seen pixels")
 
     def read(self, text: str, frames: Sequence[Frame]) -> tuple[Box, BoxAction] | Refusal:

@@ -24,6 +24,7 @@ import json
 import math
 import posixpath
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
@@ -150,7 +151,8 @@ class _Row:
         values = value if isinstance(value, list) and value else [value]
         numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
         texts = [
-            str(v) if number and -math.inf < v < math.inf else self._text("answer", v)
+            # Written out: 0.00001 is not 1e-05 for who compares texts.
+            f"{Decimal(repr(v)):f}" if number and abs(v) < math.inf else self._text("answer", v)
             for v, number in zip(values, numbers, strict=True)
         ]
         return tuple(texts), "number" if all(numbers) else "short"

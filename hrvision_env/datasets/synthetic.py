@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from hrvision_env.records import Box, ImageRef, Sample
+from ..checks import check_int
+from ..records import Box, ImageRef, Sample
 
 COLOURS = {
     "red": (222, 40, 40),
@@ -212,9 +213,10 @@ class SyntheticDataset:
 
     def index(self, question_id: str) -> int:
         """The index of a question id. Raises KeyError for an id of another dataset."""
-        head, _, tail = question_id.rpartition("-")
+        tail = question_id.rpartition("-")[2]
         expected = f"synthetic-{self.seed}-{self.split}"
-        if head != expected or not tail.isdecimal() or int(tail) >= self.size:
+        number = int(tail) if tail.isdecimal() and len(tail) < 20 else self.size
+        if question_id != f"{expected}-{number}" or number >= self.size:
             raise KeyError(
                 f"question_id: got {question_id!r}, expected {expected}-N, N<{self.size}"
             )
@@ -226,12 +228,12 @@ def load(
 ) -> SyntheticDataset:
     """`split` train, test or ood; `size` questions; `side` pixels of a standard scene (1024-4096).
 
-    Raises ValueError for an unknown split, a negative size or a side out of range.
+    Raises ValueError for an unknown split, a negative seed or size and a side out of range.
     """
     if split not in SPLITS:
         raise ValueError(f"synthetic: split: got {split!r}, expected one of {', '.join(SPLITS)}")
-    if size is not None and size < 0:
-        raise ValueError(f"synthetic: size: got {size}, expected 0 or more")
-    if side is not None and not 1024 <= side <= 4096:
-        raise ValueError(f"synthetic: side: got {side}, expected 1024 to 4096 pixels")
+    check_int("synthetic: seed", seed, least=0)
+    check_int("synthetic: size", SIZES[split] if size is None else size, least=0)
+    if side is not None and (not isinstance(side, int) or not 1024 <= side <= 4096):
+        raise ValueError(f"synthetic: side: got {side!r}, expected 1024 to 4096 pixels")
     return SyntheticDataset(split, seed, SIZES[split] if size is None else size, side)

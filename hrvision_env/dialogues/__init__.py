@@ -93,4 +93,6 @@ def fill(template: str, sample: Sample, n_images: int) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace(IMAGE_MARKER, "").strip()
+    while IMAGE_MARKER in text:  # taking one out may put the next one together
+        text = text.replace(IMAGE_MARKER, "")
+    return text.strip()

@@ -166,6 +166,10 @@ def test_the_reference_run_has_its_published_numbers():
         (["--optim.lr", "--seed", "1"], "command line: --optim.lr: got no value"),
         (["--seed", "-1"], "command line: seed: got -1, expected greater than or equal to 0"),
         (["--rollout", "5"], "command line: rollout: got 5, expected"),
+        (["--env.split", "{a"], "command line: --env.split: got '{a', expected YAML"),
+        (["--env.split", "${nothing}"], "mgpo_tiny.yaml: Interpolation key 'nothing' not found"),
+        (["--env.dataset", "jsom"], "command line: env.dataset: "),
+        (["--eval_env.dataset", "jsom"], "command line: eval_env.dataset: "),
     ],
 )
 def test_bad_command_lines(words, message):

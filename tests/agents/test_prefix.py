@@ -67,6 +67,24 @@ def test_rows_that_share_nothing_may_stand_beside_groups(model_folder: str) -> N
     assert (mixed - score(vlm, chats)).abs().max() < 1e-4
 
 
+def test_plain_rows_allow_gradient_checkpointing(model_folder: str) -> None:
+    vlm = VLM.load(model_folder)
+    chats = conversations(vlm.codec)
+    plain = score(vlm, chats, shared=False)
+    expected = gradients(vlm, plain)
+    vlm.model.activation_checkpointing_enable()
+    vlm.model.train()
+    with pytest.raises(ValueError, match="gradient checkpointing drops the KV cache"):
+        score(vlm, chats)
+    with torch.no_grad():  # as a reference is scored
+        assert torch.equal(score(vlm, chats, shared=False), plain)
+    again: list[bool] = []
+    layer = vlm.body.language_model.layers[0]
+    layer.mlp.register_forward_pre_hook(lambda *_: again.append(torch.is_grad_enabled()))
+    assert distance(gradients(vlm, score(vlm, chats, shared=False)), expected) < 1e-6
+    assert len(again) == 2  # forward, and once more for the gradient
+
+
 def test_order_is_that_of_the_masks(qwen3_folder: str) -> None:
     vlm = VLM.load(qwen3_folder)
     chats = conversations(vlm.codec)

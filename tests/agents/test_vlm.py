@@ -131,6 +131,10 @@ def test_the_feature_cache_is_bounded(qwen3_folder: str) -> None:
     assert runs == []
     vlm.encode_images(images[:1])
     assert runs == [24]
+    vlm.forget_images()
+    vlm.encode_images(images[:2])  # both fit again
+    vlm.encode_images(images[:2])
+    assert runs == [24, 48]
 
 
 def test_features_found_while_generating_serve_training(qwen3_folder: str) -> None:
@@ -183,17 +187,12 @@ def test_lora_reaches_the_tower_only_when_it_may(qwen3_folder: str) -> None:
     assert VLM.load(qwen3_folder, lora={"r": 2}, freeze_vision=False).freeze_vision
 
 
-def test_gradient_checkpointing_with_a_prefix_cache_is_refused(qwen3_folder: str) -> None:
-    from agents.prefix import SharedPrefix
-
-    from .helpers import rows_of
-
-    vlm = VLM.load(qwen3_folder)
-    rows = rows_of(conversations(vlm.codec))
-    vlm.model.activation_checkpointing_enable()
-    vlm.model.train()
-    with pytest.raises(ValueError, match="gradient checkpointing"):
-        SharedPrefix(vlm, rows).forward()
+@pytest.mark.parametrize("option", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"R": 2}])
+def test_adapters_that_could_not_be_saved_as_a_plain_model_are_refused(
+    qwen3_folder: str, option: dict
+) -> None:
+    with pytest.raises(ValueError, match=f"lora: got {next(iter(option))}, expected some of"):
+        VLM.load(qwen3_folder, lora={"r": 2, **option})
 
 
 def test_evaluating_restores_the_mode(qwen3_folder: str) -> None:
@@ -222,6 +221,13 @@ def broken(qwen3_folder: str, tmp_path: Path) -> Path:
 def test_a_missing_file_is_named(broken: Path, missing: str, named: str) -> None:
     (broken / missing).unlink()
     with pytest.raises(FileNotFoundError, match=f"lacks {named}"):
+        VLM.load(broken)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_folder_with_a_broken_file_is_named(broken: Path, name: str) -> None:
+    (broken / name).write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(ValueError, match=r"model folder .*broken: cannot be read: "):
         VLM.load(broken)
 
 

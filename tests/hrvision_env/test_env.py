@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
+from PIL import Image
 
-from hrvision_env import HighResVQAEnv
+from hrvision_env import HighResVQAEnv, ImageRef, Sample
+from hrvision_env.datasets import Samples
 from hrvision_env.plugins import available
 
 from .conftest import play
@@ -81,6 +83,21 @@ def test_a_question_can_be_chosen(make):
     assert env.reset(options={"index": 0})[1]["dataset"] == "jsonl"
 
 
+def load_nameless(split):
+    """A loader of another package that leaves `Sample.source` and `Sample.split` empty."""
+    image = ImageRef(image=Image.new("RGB", (64, 64)), key="grey")
+    return Samples([Sample("q", f"What is {split}?", (image,), ("x",))], "nameless")
+
+
+def test_samples_without_a_source_are_named_after_their_dataset(make):
+    env, nameless = make(), f"{__name__}:load_nameless"
+    _, info = env.reset(options={"dataset": nameless, "split": "val"})
+    assert (info["dataset"], info["split"]) == (nameless, "val")
+    assert (env.episode.dataset, env.episode.split) == (nameless, "val")
+    _, info = HighResVQAEnv(dataset=nameless, split="dev", prompt="brief").reset(seed=0)
+    assert (info["dataset"], info["split"]) == (nameless, "dev")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -91,6 +108,9 @@ def test_a_question_can_be_chosen(make):
         ({"index": "1"}, ValueError, "'index': got '1'"),
         ({"question_id": "golve"}, KeyError, "no question with id 'golve', did you mean 'glove'"),
         ({"question_id": 3}, ValueError, "'question_id': got 3"),
+        ({"dataset": 3}, ValueError, "'dataset': got 3, expected a str"),
+        ({"split": None}, ValueError, "'split': got None"),
+        (["index"], ValueError, "expected a dict"),
         ({"index": 0, "question_id": "glove"}, ValueError, "both"),
         ({"split": "val", "dataset": "synthetic"}, ValueError, "got 'val', expected one of train"),
     ],
@@ -106,12 +126,14 @@ def test_wrong_reset_options(make, options, error, words):
         ({"dialog": "mgpo"}, "unknown option 'dialog', its options: root; did you mean 'dialogue'"),
         ({"rot": "x"}, "unknown option 'rot'.*did you mean 'root'"),
         ({"dataset": "jsnl"}, "got 'jsnl'.*did you mean 'jsonl'"),
+        ({"dialogue": None}, "hrvision_env.dialogues: got None, expected the name"),
         ({"dialogue": "mgop"}, "got 'mgop'.*did you mean 'mgpo'"),
         ({"prompt": "long"}, "prompt: got 'long', expected one of paper, brief"),
         ({"grader": "strct"}, "got 'strct'.*did you mean 'strict'"),
         ({"box_parser": "loose"}, "box_parser: got 'loose'"),
         ({"box_dialect": "absolut"}, "box_dialect: got 'absolut'"),
         ({"min_box": -2}, "min_box: got -2"),
+        ({"min_box": "2"}, "min_box: got '2'"),
         ({"max_turns": 0}, "max_turns: got 0, expected a whole number of at least 1"),
         ({"max_turns": 1.5}, "max_turns: got 1.5"),
         ({"factor": 0}, "factor: got 0"),

@@ -157,6 +157,7 @@ def test_the_info_of_a_member_is_that_of_a_single_environment(make, folder):
         ("x" * 4, TypeError, "got one str"),
         ({4: "x"}, ValueError, "member 4 is not active"),
         ({-1: "x"}, ValueError, "member -1 is not active"),
+        ({"1": "x"}, ValueError, "member '1' is not active"),
         ({0: "x"}, ValueError, "member 0 is not active"),
         ({1: None}, TypeError, "member 1: got NoneType, expected str"),
         (["", 3, "", ""], TypeError, "member 1: got int"),
@@ -177,6 +178,8 @@ def test_wrong_actions_change_nothing(make, actions, error, words):
         ({"index": 0}, "'index': got 0, expected a list of at most 2"),
         ({"index": [0, 1, 2]}, "a list of at most 2, one per group"),
         ({"index": []}, "a list"),
+        ({"index": None}, "'index': got None, expected a list"),
+        ({"index": np.int64(0)}, "expected a list"),
         ({"question_id": "glove"}, "'question_id': got 'glove', expected a list"),
         ({"index": [0], "question_id": ["glove"]}, "both"),
         ({"indices": [0, 1]}, "got 'indices'.*did you mean 'index'"),
@@ -187,8 +190,20 @@ def test_wrong_reset_options(make, options, words):
         make(4, 2).reset(options=options)
 
 
+def test_a_question_that_does_not_exist_leaves_the_episodes_open(make):
+    envs = make(4, 2)
+    envs.reset(options={"index": [0, 1]})
+    envs.step({0: "no box"})
+    for options in ({"index": [2, 3]}, {"question_id": ["plate", "gone"]}):
+        with pytest.raises((IndexError, KeyError)):
+            envs.reset(options=options)
+    assert [envs.sample(n).id for n in (0, 2)] == ["glove", "count"]
+    assert envs.active.all() and envs.info(0)["turn"] == 1
+    assert envs.observation(0)["text"].startswith("No valid box.")
+
+
 def test_wrong_sizes(make):
-    for sizes in ((0, 1), (4, 3), (4, 0)):
+    for sizes in ((0, 1), (4, 3), (4, 0), (4.0, 2), ("4", 1)):
         with pytest.raises(ValueError, match="the first a multiple of the second"):
             make(*sizes)
     with pytest.raises(ValueError, match="seed: got 3 seeds, expected 2, one per group"):
@@ -238,6 +253,15 @@ def test_a_failure_outside_freezes_its_member(make):
     assert envs.active.tolist() == [False, True] and envs.observation(0)["text"] == ""
     assert envs.episode(0).error == "engine: out of memory"
     assert envs.step(["x", "y"])[2].tolist() == [False, False]
+
+
+def test_a_finished_episode_cannot_fail_any_more(make):
+    envs = make(2, 1, dialogue="single_turn")
+    envs.reset(options={"question_id": ["glove", "count"]})
+    envs.step({0: "\\boxed{B}"})
+    with pytest.raises(gym.error.ResetNeeded, match="no open episode"):
+        envs.fail(0, "too late")
+    assert envs.episode(0).outcome is Outcome.CORRECT and envs.episode(0).reward == 1
 
 
 def test_pictures_of_all_members(make):

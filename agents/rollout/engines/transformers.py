@@ -27,7 +27,7 @@ REASONS = (StopReason.LENGTH, StopReason.EOS, StopReason.STOP)
 
 
 class TransformersEngine:
-    """Samples from a `VLM`. At most `max_rows` chats run at once; siblings stay together."""
+    """Samples from a `VLM`. At most `max_rows` chats run at once; siblings stand side by side."""
 
     def __init__(self, vlm: VLM, max_rows: int = 256) -> None:
         self.vlm = vlm

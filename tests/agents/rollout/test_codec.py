@@ -1,6 +1,7 @@
 """Special ids, text and images of the codec."""
 
 import re
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,14 @@ def test_special_ids_come_from_the_folder(codec: Codec, model_folder: str) -> No
     assert codec.im_start == ids["<|im_start|>"] and codec.eos == (ids["<|im_end|>"],)
     # Everything that has a structural meaning but the end of the turn; PAD included.
     assert set(codec.banned) == set(ids.values()) - {ids["<|im_end|>"]}
+
+
+def test_rows_that_pad_the_embeddings_are_banned(codec: Codec, model_folder: str) -> None:
+    config = AutoConfig.from_pretrained(model_folder)
+    assert config.text_config.vocab_size == len(codec.tokenizer) == 269
+    config.text_config.vocab_size = 272
+    padded = Codec(codec.tokenizer, codec.image_processor, config)
+    assert padded.banned == (*codec.banned, 269, 270, 271)
 
 
 def test_the_two_families_differ(qwen3_folder: str, qwen25_folder: str) -> None:
@@ -65,10 +74,14 @@ def test_patches_lie_in_merge_order(codec: Codec) -> None:
     assert int(values.argmax()) == 4 + 2
 
 
-def test_equal_pixels_have_equal_hashes(codec: Codec) -> None:
+def test_equal_pixels_are_encoded_once_while_they_are_held(codec: Codec) -> None:
     one, two = noise_image(48, 32, 1), noise_image(48, 32, 2)
-    assert codec.encode_image(one).hash == codec.encode_image(one.copy()).hash
-    assert codec.encode_image(one).hash != codec.encode_image(two).hash
+    held = codec.encode_image(one)
+    assert codec.encode_image(one.copy()) is held
+    assert codec.encode_image(two).hash != held.hash
+    patches = weakref.ref(held)
+    del held
+    assert patches() is None  # the codec keeps nothing alive
     flat = Image.new("RGB", (48, 32)), Image.new("RGB", (32, 48))  # the same bytes
     assert codec.encode_image(flat[0]).hash != codec.encode_image(flat[1]).hash
 

@@ -1,6 +1,5 @@
 """The token contract: every broken rule is named when a trajectory is created."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,13 +74,3 @@ def test_a_good_one_is_accepted() -> None:
 def test_a_broken_rule_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"group 'q', member 2: .*{message}"):
         trajectory(**changes)
-
-
-def test_images_of_the_prefix() -> None:
-    whole = trajectory()
-    assert whole.prefix_images == whole.images[:1]
-    assert trajectory(prefix=1).prefix_images == ()
-    text = replace(
-        trajectory(), token_ids=np.where(whole.token_ids == IMAGE, 7, whole.token_ids), images=()
-    )
-    assert text.prefix_images == ()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,18 @@ def test_resuming_drops_what_came_after_the_checkpoint(tracker, tmp_path):
         file.write('{"step": 4, "spl')  # killed while writing
     assert tracker.resume(2) == {(1, "train"), (2, "train"), (2, "eval")}
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 2]
+
+
+def test_rows_survive_a_death_in_the_middle_of_a_resume(tracker, tmp_path, monkeypatch):
+    tracker.log(1, "train", {"loss": 1.0})
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", killed)
+        tracker.resume(1)
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
 def test_plain_lines_when_there_is_no_terminal(tracker, capsys):
@@ -130,18 +143,19 @@ def test_the_commit_is_written_where_there_is_one(tmp_path, monkeypatch):
 
 
 def test_wandb_offline_leaves_a_run_on_disk(tmp_path):
-    tracker = Tracker(tmp_path, Tracking(wandb="offline", project="p"), {"seed": 1})
+    run_dir = tmp_path / "runs" / "new"  # nobody made it before
+    tracker = Tracker(run_dir, Tracking(wandb="offline", project="p"), {"seed": 1})
     tracker.start(0, 2)
     tracker.log(1, "train", {"reward_mean": 0.25})
     tracker.log(2, "train", {"reward_mean": float("nan")})
     tracker.close()
-    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    (run,) = (run_dir / "wandb").glob("offline-run-*")
     (stored,) = run.glob("*.wandb")
     deadline = time.monotonic() + 20  # wandb's own process writes the file a little later
     while b"train/reward_mean" not in stored.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert b"train/reward_mean" in stored.read_bytes()
-    assert (tmp_path / "wandb_id").read_text() in stored.name
+    assert (run_dir / "wandb_id").read_text() in stored.name
 
 
 def test_wandb_that_is_not_installed_is_told(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from agents.training.trainer import Trainer
 from agents.vlm import VLM
 from hrvision_env.records import Episode
 
+from ..conftest import noise_image
 from .conftest import small_run
 
 LORA = {"rank": 4, "alpha": 8}
@@ -179,10 +180,44 @@ def test_changed_settings_are_told_on_resume(qwen3_folder, tmp_path, capsys):
     assert "the run began with optim.lr = 0.001, now 0.0001" in printed
 
 
+def test_another_model_is_refused_before_anything_is_played(qwen3_folder, tmp_path):
+    Trainer(small_run(qwen3_folder, optim={"steps": 1}, eval={"every": 0}), tmp_path).fit()
+    other = small_run(qwen3_folder, resume="auto", model={"freeze_vision": False})
+    with pytest.raises(ValueError, match="the checkpoint is of another model"):
+        Trainer(other, tmp_path)
+
+
+def test_a_changed_weight_decay_counts_on_resume(qwen3_folder, tmp_path):
+    Trainer(small_run(qwen3_folder, optim={"steps": 1}, eval={"every": 0}), tmp_path).fit()
+    changed = {"steps": 2, "weight_decay": 0.25, "betas": (0.8, 0.9)}
+    trainer = Trainer(small_run(qwen3_folder, resume="auto", optim=changed), tmp_path)
+    groups = trainer.optimizer.adamw.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.25, 0.0]
+    assert [group["betas"] for group in groups] == [(0.8, 0.9)] * 2
+
+
 def test_two_runs_never_share_a_folder(qwen3_folder, tmp_path):
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(ConfigError, match=r"already holds a run; pass --resume auto"):
         Trainer(small_run(qwen3_folder), tmp_path)
+
+
+def test_a_broken_image_is_told_and_its_group_left_out(qwen3_folder, tmp_path, capsys):
+    noise_image(64, 48, seed=0).save(tmp_path / "good.jpg")
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
+    rows_ = [{"images": [f"{n}.jpg"], "question": "?", "answer": "A"} for n in ("good", "bad")]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_))
+    config = small_run(
+        qwen3_folder,
+        env={"dataset": "jsonl", "root": str(tmp_path)},
+        optim={"steps": 1},
+        eval={"every": 0},
+    )
+    assert Trainer(config, tmp_path / "run").fit()
+    assert rows(tmp_path / "run", "train")[0]["errors"] == 4
+    printed = capsys.readouterr().out
+    assert "warning: step 1: 4 of 8 episodes failed" in printed
+    assert "bad.jpg" in printed
 
 
 def test_an_empty_dataset_is_named(qwen3_folder, tmp_path):

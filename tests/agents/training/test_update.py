@@ -58,6 +58,7 @@ def test_a_group_that_failed_as_a_whole_is_left_out(codec, make_group):
 
 @pytest.mark.parametrize("drop", [True, False])
 def test_dropping_constant_groups_is_a_switch(codec, make_group, drop):
+    # Fault of the reference code: groups without a gradient are computed all the same.
     groups = [
         group_of(make_group(codec, seed, members=2), rewards)
         for seed, rewards in enumerate([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])

@@ -6,6 +6,7 @@ import gymnasium as gym
 import pytest
 
 from hrvision_env.datasets import load
+from hrvision_env.grading import grade
 from hrvision_env.records import Box
 
 from ..conftest import OPTIONS, row, write
@@ -60,6 +61,16 @@ def test_optional_fields(make_root):
 @pytest.mark.parametrize("gold", ["B", "(B)", "B.", " B ", "cotton", "Cotton"])
 def test_forms_of_a_gold_choice(make_root, gold):
     assert load("jsonl", "test", root=make_root(row(answer=gold)))[0].answers == ("B",)
+
+
+@pytest.mark.parametrize(
+    ("gold", "text"),
+    [(3, "3"), (2.50, "2.5"), (1e-5, "0.00001"), (-1e20, "-100000000000000000000")],
+)
+def test_a_gold_number_is_written_out(make_root, gold, text):
+    sample = load("jsonl", "test", root=make_root(row(answer=gold, options=None)))[0]
+    assert (sample.answers, sample.answer_kind) == ((text,), "number")
+    assert grade("strict", sample, f"\\boxed{{{text}}}").correct
 
 
 BAD = [

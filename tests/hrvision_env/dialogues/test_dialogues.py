@@ -112,6 +112,8 @@ def test_markers_and_placeholders_inside_a_question_change_nothing():
     odd = sample(question="<image>Is {options} in {question}?", A="<image>yes", B="{answer}")
     text = fill("{images}\n{question}\n{options}\nEnd", odd, n_images=1)
     assert text == "<image>\nIs {options} in {question}?\nA. yes\nB. {answer}\nEnd"
+    nested = sample(question="Is <im<image>age> it?")
+    assert fill("{images}\n{question}", nested, n_images=1) == "<image>\nIs  it?"
 
 
 @pytest.mark.parametrize("name", DIALOGUES)

@@ -151,8 +151,15 @@ def leaning(model_folder: str) -> TransformersEngine:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_banned_tokens_are_never_sampled(leaning: TransformersEngine, temperature: float) -> None:
+def test_banned_tokens_are_never_sampled(
+    model_folder: str, tmp_path: Path, temperature: float
+) -> None:
+    vlm = VLM.load(model_folder)
+    vlm.model.resize_token_embeddings(272)  # three more rows than the tokenizer has tokens
+    vlm.save(tmp_path)
+    leaning = TransformersEngine(VLM.load(tmp_path))
     model, banned = leaning.vlm.model, leaning.codec.banned
+    assert banned[-3:] == (269, 270, 271)
     model.lm_head = Leaning(model.lm_head, banned, 30.0)
     chats = openings(leaning)
     for completion in say(leaning, chats, Sampling(max_tokens=12, temperature=temperature)):

@@ -1,0 +1,1 @@
+"""Accuracy and speed: agents over datasets, metrics with intervals, reports."""

@@ -1,0 +1,155 @@
+"""One self-contained HTML page: what a page is made of, and how it is written.
+
+Whatever a model or a dataset wrote is hostile text: the template escapes everything, loads
+nothing and runs no script.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .plots import DARK, LIGHT, Bar, Panel, bars_png, panel_png
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as data URLs; `dark` may be empty."""
+
+    light: str
+    alt: str
+    dark: str = ""
+    caption: str = ""
+    pixelated: bool = False
+    """Enlarge without smoothing: show the pixels a model saw."""
+
+
+@dataclass(frozen=True)
+class Card:
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class TurnView:
+    text: str
+    reply: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EpisodeView:
+    """One agent's episode on one question."""
+
+    agent: str
+    outcome: str
+    correct: bool
+    pictures: Sequence[Picture]
+    turns: Sequence[TurnView]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question and what several agents made of it."""
+
+    id: str
+    text: str
+    options: str
+    gold: str
+    views: Sequence[EpisodeView]
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    paragraphs: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    wide: bool = False
+    """One picture per line instead of a grid."""
+    tables: Sequence[Table] = ()
+    questions: Sequence[Question] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    lead: str
+    cards: Sequence[Card] = ()
+    sections: Sequence[Section] = field(default_factory=tuple)
+    footer: Sequence[str] = ()
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """Render a page to a file and return its path."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(environment.get_template("report.html.j2").render(page=page), "utf-8")
+    return path
+
+
+def data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def panel_picture(panel: Panel, caption: str = "") -> Picture:
+    light, dark = (data_url(panel_png(panel, theme)) for theme in (LIGHT, DARK))
+    return Picture(light, f"{panel.title} over training steps", dark, caption)
+
+
+def bars_picture(bars: Sequence[Bar], chance: float | None, caption: str = "") -> Picture:
+    light, dark = (data_url(bars_png(bars, theme, chance)) for theme in (LIGHT, DARK))
+    alt = ", ".join(f"{bar.label} {100 * bar.value:.1f}%" for bar in bars)
+    return Picture(light, alt, dark, caption)
+
+
+COLUMNS: Mapping[str, str] = {
+    "valid_box_rate": "valid boxes",
+    "hit_rate": "hit rate",
+    "hit_rate_greedy": "hit rate, greedy",
+    "hit_rate_sampled": "hit rate, sampled",
+    "iou": "IoU",
+    "coverage": "coverage",
+    "box_side": "box side, ‰",
+}
+
+
+def summary_table(summaries: Mapping[str, Mapping[str, Any]], first: str = "agent") -> Table:
+    """Accuracy with n and interval, then those box measures that any of the rows has."""
+    columns = [name for name in COLUMNS if any(name in s for s in summaries.values())]
+    header = [first, "accuracy", "95% interval", "n", *(COLUMNS[name] for name in columns)]
+    rows = []
+    for label, summary in summaries.items():
+        low, high = summary["interval"]
+        cells = [label, percent(summary["accuracy"]), f"{percent(low)} – {percent(high)}"]
+        rows.append([*cells, str(summary["n"]), *(_cell(name, summary) for name in columns)])
+    return Table(header, rows)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _cell(name: str, summary: Mapping[str, Any]) -> str:
+    if name not in summary:
+        return "–"
+    return f"{summary[name]:.0f}" if name == "box_side" else percent(summary[name])

@@ -1,0 +1,134 @@
+"""What to evaluate: agents and datasets by their command-line names.
+
+Agents (`NAME=AGENT` gives the column its name)
+    random, centre, oracle    scripted agents
+    configs/mgpo_tiny.yaml    the model, environment and reply length of a training config
+    runs/mgpo_tiny            a finished run: its trained model with its own config
+    path/to/model             a model folder or a checkpoint (not of LoRA: it has adapters alone);
+                              the config of the run around it
+
+Datasets
+    synthetic, synthetic:ood  a loader by name, and a split
+    jsonl:path/to/folder      a path is the loader's option `root`
+    synthetic:test,seed=3     further options of the loader
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hrvision_env.env import HighResVQAEnv
+
+from .agents import SCRIPTED
+
+EnvOptions = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset to be loaded: `env` holds `dataset`, `split` and the loader's options."""
+
+    name: str
+    env: EnvOptions
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """An agent to be made, in this process or in another one."""
+
+    name: str
+    scripted: str = ""
+    """A name in `agents.SCRIPTED`; empty for a model."""
+    model: str = ""
+    """Model folder or hub id."""
+    env: EnvOptions = field(default_factory=dict)
+    """Arguments of the environment without those of the dataset."""
+    max_tokens: int = 64
+    temperature: float = 1.0
+    """Of sampled episodes; the others are greedy."""
+    dtype: str = "float32"
+    device: str = "auto"
+    threads: int = 1
+    """CPU threads of torch; 0 leaves torch's own choice."""
+
+    def env_for(self, dataset: DatasetSpec) -> EnvOptions:
+        return {**self.env, **dataset.env}
+
+
+def parse_dataset(text: str) -> DatasetSpec:
+    """Read `NAME[:SPLIT or PATH][,option=value ...]`. Raises ValueError naming the broken part."""
+    head, *options = text.split(",")
+    name, _, rest = head.partition(":")
+    env: EnvOptions = {"dataset": name}
+    if rest:
+        env["root" if "/" in rest or Path(rest).exists() else "split"] = rest
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise ValueError(f"dataset {text!r}: got {option!r}, expected option=value")
+        env[key] = yaml.safe_load(value)
+    if not name:
+        raise ValueError(f"dataset {text!r}: got no name, expected NAME[:SPLIT][,option=value]")
+    return DatasetSpec(text, env)
+
+
+def parse_agent(text: str, overrides: Mapping[str, Any] | None = None) -> AgentSpec:
+    """Read `[NAME=]AGENT`; `overrides` are environment arguments on top of the agent's own.
+
+    Raises ValueError (ConfigError for a broken config) or FileNotFoundError.
+    """
+    label, equals, source = text.partition("=")
+    if not equals or Path(text).exists():  # a path may hold the sign as well
+        label, source = "", text
+    if source in SCRIPTED:
+        return AgentSpec(label or source, scripted=source, env=dict(overrides or {}))
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        return _from_config(label or path.stem, path, "", overrides)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"agent {text!r}: expected {', '.join(SCRIPTED)}, a config file (.yaml), "
+            "a run folder or a model folder"
+        )
+    model = path / "model" if (path / "model").is_dir() else path
+    config = next((p / "config.yaml" for p in (path, *path.parents) if _is_run(p)), None)
+    if config is None:
+        return AgentSpec(label or path.name, model=str(model), env=dict(overrides or {}))
+    if path == config.parent and model == path:
+        raise FileNotFoundError(f"agent {text!r}: the run has no model yet (expected {path}/model)")
+    return _from_config(label or path.name, config, str(model), overrides)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file() and (folder / "metrics.jsonl").is_file()
+
+
+def _from_config(
+    label: str, path: Path, model: str, overrides: Mapping[str, Any] | None
+) -> AgentSpec:
+    from agents.config import eval_env, load
+
+    config = load(path)
+    return AgentSpec(
+        name=label,
+        model=model or config.model.path,
+        env={**own_arguments(eval_env(config)), **(overrides or {})},
+        max_tokens=config.rollout.max_tokens,
+        temperature=config.rollout.temperature,
+        dtype=config.model.dtype,
+        device=config.model.device,
+        threads=config.model.threads,
+    )
+
+
+def own_arguments(env: Mapping[str, Any]) -> EnvOptions:
+    """The environment's own arguments, without the dataset, its split and its loader's options."""
+    own = set(inspect.signature(HighResVQAEnv.__init__).parameters)
+    own -= {"self", "dataset", "split", "dataset_options", "render_mode", "expose_target"}
+    return {key: value for key, value in env.items() if key in own}

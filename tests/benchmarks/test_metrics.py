@@ -1,0 +1,122 @@
+"""Summaries against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from benchmarks.metrics import make_row, summarise, summarise_all, wilson
+from hrvision_env.records import Box, Episode, ImageRef, Outcome, Sample, Turn
+
+
+def row(
+    outcome: Outcome,
+    box: Box | None = None,
+    *,
+    category: str = "standard",
+    agent: str = "a",
+    dataset: str = "d",
+    options: dict[str, str] | None = None,
+    sampled: bool = False,
+):
+    sample = Sample(
+        id="q",
+        question="What?",
+        images=(ImageRef(image=Image.new("RGB", (8, 8)), key="grey"),),
+        answers=("A",),
+        options=options,
+        boxes=(Box(0, 0, 100, 100),),
+        category=(category,),
+    )
+    episode = Episode(
+        question_id="q",
+        dataset="d",
+        split="test",
+        dialogue="mgpo",
+        prompt="brief",
+        system="",
+        image_sizes=((1000, 1000),),
+        view_sizes=((96, 96),),
+        turns=(Turn(text="", n_images=1, reply="", box=box),),
+        outcome=outcome,
+    )
+    return make_row(agent, dataset, sample, episode, sampled)
+
+
+def test_wilson_interval_of_80_in_100():
+    # z = 1.959964, z^2 = 3.841459: centre (0.8 + z^2/200) / (1 + z^2/100) = 0.788903,
+    # half width z * sqrt(0.8 * 0.2 / 100 + z^2 / 40000) / (1 + z^2/100) = 0.077730
+    assert wilson(80, 100) == pytest.approx([0.711171, 0.866633], abs=2e-5)
+
+
+def test_wilson_interval_never_leaves_0_to_1_and_is_wide_for_nothing():
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == 1.0
+    assert wilson(0, 0) == [0.0, 1.0]
+
+
+def test_summary_of_four_episodes():
+    rows = [
+        row(Outcome.CORRECT, Box(0, 0, 200, 100)),  # IoU 1/2, hit, side sqrt(0.02) * 1000
+        row(Outcome.WRONG, Box(500, 500, 600, 600)),  # misses, side 100
+        row(Outcome.NO_ANSWER),
+        row(Outcome.ERROR),
+    ]
+    summary = summarise(rows)
+    assert summary["accuracy"] == 0.25
+    assert summary["n"] == 4
+    assert summary["interval"] == wilson(1, 4)
+    assert summary["valid_box_rate"] == 0.5
+    assert summary["hit_rate"] == 0.25
+    assert summary["iou"] == pytest.approx(0.125)
+    assert summary["coverage"] == pytest.approx(0.25)
+    assert summary["box_side"] == pytest.approx((141.4214 + 100) / 2)
+    assert summary["outcomes"] == {"correct": 1, "wrong": 1, "no_answer": 1, "error": 1}
+    assert "categories" not in summary
+
+
+def test_macro_accuracy_weighs_categories_equally_and_accuracy_episodes():
+    rows = [row(Outcome.CORRECT, category="small")] * 3 + [row(Outcome.WRONG, category="big")]
+    summary = summarise(rows)
+    assert summary["accuracy"] == 0.75
+    assert summary["macro_accuracy"] == 0.5
+    assert summary["categories"]["small"]["accuracy"] == 1.0
+    assert summary["categories"]["small"]["n"] == 3
+    assert summary["categories"]["big"]["interval"] == wilson(0, 1)
+
+
+def test_chance_is_the_mean_share_of_one_option_and_needs_options_everywhere():
+    two, four = dict.fromkeys("AB", "x"), dict.fromkeys("ABCD", "x")
+    rows = [row(Outcome.WRONG, options=two), row(Outcome.WRONG, options=four)]
+    assert summarise(rows)["chance"] == pytest.approx(0.375)
+    assert "chance" not in summarise([*rows, row(Outcome.WRONG)])
+
+
+def test_sampled_episodes_stand_beside_the_greedy_ones():
+    rows = [
+        row(Outcome.CORRECT, Box(0, 0, 100, 100)),
+        row(Outcome.WRONG, Box(500, 500, 600, 600), sampled=True),
+        row(Outcome.CORRECT, sampled=True),
+    ]
+    summary = summarise(rows)
+    assert (summary["accuracy"], summary["n"]) == (1.0, 1)
+    assert (summary["hit_rate"], summary["hit_rate_sampled"]) == (1.0, 0.0)
+    assert (summary["valid_box_rate_sampled"], summary["accuracy_sampled"]) == (0.5, 0.5)
+
+
+def test_summary_table_is_json_and_separates_agents_and_datasets():
+    rows = [
+        row(Outcome.CORRECT, agent="x", dataset="one"),
+        row(Outcome.WRONG, agent="x", dataset="two"),
+        row(Outcome.WRONG, agent="y", dataset="one"),
+    ]
+    rows = [json.loads(json.dumps(r)) for r in rows]
+    table = json.loads(json.dumps(summarise_all(rows)))
+    accuracies = {(a, d): s["accuracy"] for a, part in table.items() for d, s in part.items()}
+    assert accuracies == {("x", "one"): 1.0, ("x", "two"): 0.0, ("y", "one"): 0.0}
+
+
+def test_no_episodes_give_no_accuracy_to_believe_in():
+    assert summarise([]) == {"accuracy": 0.0, "n": 0, "interval": [0.0, 1.0], "outcomes": {}}

@@ -1,0 +1,108 @@
+"""What the README shows works as shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from agents.config import load
+from benchmarks.specs import parse_dataset
+from hrvision_env.datasets import load as load_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def tree() -> list[str]:
+    """The paths of the file tree, folders with a slash at the end."""
+    folders: list[str] = []
+    paths = []
+    for line in blocks("")[-1].splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders = folders[:depth]
+        paths.append("".join(folders) + name)
+        folders.append(name)
+    return paths
+
+
+def test_the_environment_example_runs(capsys):
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 12
+    exec(compile(code, "README.md", "exec"), {})
+    text = capsys.readouterr().out
+    assert "<image>" in text
+    assert re.search(r"\d+, \d+\)", text), "the size of the crop"
+    assert re.search(r"(correct|wrong) [01]\.0 True", text)
+
+
+def test_the_example_row_is_read_as_it_says(tmp_path):
+    (row,) = blocks("json")
+    Image.new("RGB", (1600, 900)).save(tmp_path / "street.jpg")
+    (tmp_path / "train.jsonl").write_text(row)
+    (sample,) = [load_dataset("jsonl", "train", root=tmp_path)[0]]
+    assert sample.answers == ("A",)
+    assert (sample.boxes[0].x1, sample.boxes[0].y2) == (812, 520)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        line
+        for block in blocks("bash")
+        for line in block.replace("\\\n", " ").splitlines()
+        if "agents.train" in line
+    ],
+)
+def test_training_commands_are_valid(command, tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg")
+    row = '{"images": ["a.jpg"], "question": "?", "answer": "x"}'
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(row)
+    words = shlex.split(command.replace("path/to/folder", str(tmp_path)))
+    config = load(ROOT / words[3], words[4:])
+    assert config.env["root"] == str(tmp_path)
+
+
+def test_the_datasets_of_the_evaluation_command_are_understood():
+    (command,) = [b for b in blocks("bash") if "benchmarks.run" in b]
+    names = re.findall(r"(?:synthetic|jsonl):\S+", command)
+    assert [parse_dataset(name).env["dataset"] for name in names] == [
+        "synthetic",
+        "synthetic",
+        "jsonl",
+    ]
+
+
+def test_the_make_targets_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
+
+
+def test_links_into_the_repository_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert "docs/quickstart.png" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_file_tree_is_true():
+    assert [path for path in tree() if not (ROOT / path).exists()] == []
+
+
+def test_the_file_tree_is_complete():
+    listed = set(tree())
+    modules = [
+        str(path.relative_to(ROOT))
+        for package in ("hrvision_env", "agents", "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    assert sorted(set(modules) - listed) == []
