@@ -42,7 +42,8 @@ def run_once(weights: Path, seed: int, runs: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks.quickstart", "--out", str(out)]
         command += ["--seed", str(seed), "--model.path", str(weights.resolve())]
         subprocess.run(command, cwd=ROOT, check=True)
-    found = json.loads((out / "results.json").read_text())
+    # Paths as seen from the checkout: the kept file speaks of no machine.
+    found = json.loads((out / "results.json").read_text().replace(f"{ROOT}/", ""))
     return {key: found[key] for key in (*PARTS, "seconds", "training", "manifest")}
 
 
