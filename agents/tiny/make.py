@@ -83,6 +83,14 @@ class Stages:
         return VLM.load(path)
 
 
+def command_of(recipe: Recipe) -> str:
+    """What makes these weights again; where they were written to is nobody's business."""
+    default = asdict(Recipe())
+    changed = {k: v for k, v in asdict(recipe).items() if k == "seed" or v != default[k]}
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
+    return " ".join(["python -m agents.tiny.make", *options])
+
+
 def make(recipe: Recipe, out: Path, report: Report) -> list[Gate]:
     """Run all stages, write the model folder and return the gates."""
     torch.manual_seed(recipe.seed)
@@ -122,7 +130,7 @@ def make(recipe: Recipe, out: Path, report: Report) -> list[Gate]:
     gates = tight_gates(ceiling) + loose_gates(measured, table)
     vlm.save(out)
     record = {
-        "command": " ".join(["python -m agents.tiny.make", *sys.argv[1:]]),
+        "command": command_of(recipe),
         "recipe": asdict(recipe),
         "labels": {"tight": asdict(TIGHT), "loose": asdict(LOOSE)},
         "parameters": sum(p.numel() for p in model.parameters()),
