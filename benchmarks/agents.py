@@ -8,6 +8,7 @@ the question alone, never on the batch.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -56,8 +57,8 @@ class Agent(Protocol):
         ...
 
 
-class Random:
-    """A box of 10 to 50% of each side anywhere, and any of the options."""
+class Guesser(ABC):
+    """Points where `place` says, and answers with any of the options."""
 
     needs_target = False
 
@@ -70,27 +71,28 @@ class Random:
     def _act(self, seen: Observed) -> str:
         rng = generator(self.seed, str(seen.info["question_id"]))
         width, height = seen.frame.original
-        w, h = rng.uniform(0.1, 0.5, size=2)
-        x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
+        x, y, w, h = self.place(rng)
         box = Box(x * width, y * height, (x + w) * width, (y + h) * height)
         return seen.reply(box, guess(seen, rng))
 
+    @abstractmethod
+    def place(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
+        """Left, top, width and height of the box, in shares of the image."""
 
-class Centre:
+
+class Random(Guesser):
+    """A box of 10 to 50% of each side anywhere, and any of the options."""
+
+    def place(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
+        w, h = rng.uniform(0.1, 0.5, size=2)
+        return rng.uniform(0, 1 - w), rng.uniform(0, 1 - h), w, h
+
+
+class Centre(Guesser):
     """The middle of the image, half as wide and high, and any of the options."""
 
-    needs_target = False
-
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
-
-    def act(self, observations: Sequence[Observed]) -> list[str]:
-        return [self._act(seen) for seen in observations]
-
-    def _act(self, seen: Observed) -> str:
-        width, height = seen.frame.original
-        box = Box(width / 4, height / 4, width * 3 / 4, height * 3 / 4)
-        return seen.reply(box, guess(seen, generator(self.seed, str(seen.info["question_id"]))))
+    def place(self, rng: np.random.Generator) -> tuple[float, float, float, float]:
+        return 0.25, 0.25, 0.5, 0.5
 
 
 class Oracle:
