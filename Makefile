@@ -13,12 +13,14 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help quickstart test lint format clean
+.PHONY: help quickstart test test-slow test-browser lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make quickstart   install, train GRPO and MGPO, evaluate both, write a report (about 10 minutes)'
 	@echo 'make test         install, run the tests on the CPU, offline'
+	@echo 'make test-slow    the tests that take longer: a million fuzzed replies and the like'
+	@echo 'make test-browser what people see and click, in headless Chromium'
 	@echo 'make lint         ruff, its formatter as a check, mypy'
 	@echo 'make format       put the code into shape'
 	@echo 'make clean        remove $(VENV), caches and build outputs (runs/ stays)'
@@ -28,6 +30,13 @@ quickstart: $(STAMP)
 
 test: $(STAMP)
 	@HF_HUB_OFFLINE=1 WANDB_MODE=offline $(RUN) -m pytest $(PYTEST_ARGS)
+
+test-slow: $(STAMP)
+	@HF_HUB_OFFLINE=1 WANDB_MODE=offline $(RUN) -m pytest -m slow $(PYTEST_ARGS)
+
+test-browser: $(STAMP)
+	@command -v chromium >/dev/null || { echo 'Chromium is missing: apt-get install chromium' >&2; exit 1; }
+	@$(RUN) -m pytest -m browser $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check .
@@ -48,7 +57,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(PARTIAL)
 	@$(RUN) -m pip install --disable-pip-version-check -c constraints.txt setuptools
 	@$(RUN) -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
-		-e '.[train,report,wandb,dev]'
+		-e '.[train,report,wandb,vips,human,dev]'
 	@rm -f $(PARTIAL)
 	@touch $(STAMP)
 	@echo 'Installed.'

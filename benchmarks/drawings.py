@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from hrvision_env.env import HighResVQAEnv
 from hrvision_env.records import Box, Episode, Sample
+from hrvision_env.running import Shown
 
 from .metrics import Row
 from .report import EpisodeView, Picture, Question, TurnView, data_url
@@ -62,17 +63,15 @@ def draw_episode(agent: str, row: Row, options: Mapping[str, Any]) -> tuple[Epis
     episode = Episode.from_dict(row["episode"])
     env = HighResVQAEnv(**options)
     try:
-        observation, _ = env.reset(options={"question_id": episode.question_id})
-        seen = [tuple(observation["images"])]
+        env.reset(options={"question_id": episode.question_id})
         for turn in episode.turns[:-1]:
-            observation, *_ = env.step(turn.reply)
-            seen.append(tuple(observation["images"]))
-        sample = env.sample
+            env.step(turn.reply)
+        sample, shown = env.sample, list(env.running.shown)
     finally:
         env.close()
     turns = [TurnView(turn.text, turn.reply, _note(turn)) for turn in episode.turns]
     outcome = f"{episode.outcome}: {episode.answer or 'no answer'}"
-    view = EpisodeView(agent, outcome, episode.correct, _pictures(episode, sample, seen), turns)
+    view = EpisodeView(agent, outcome, episode.correct, _pictures(episode, sample, shown), turns)
     return view, sample
 
 
@@ -82,20 +81,18 @@ def _note(turn: Any) -> str:
     return f"no valid box: {turn.invalid_reason}" if turn.invalid_reason else ""
 
 
-def _pictures(
-    episode: Episode, sample: Sample, seen: Sequence[Sequence[Image.Image]]
-) -> list[Picture]:
+def _pictures(episode: Episode, sample: Sample, shown: Sequence[Shown]) -> list[Picture]:
     """The view that holds the box (or the first one) with the boxes on it, and the last crop."""
     own = episode.boxes[-1] if episode.boxes else None
     gold = [box for box in sample.boxes if own is None or box.image_index == own.image_index]
     index = own.image_index if own else (gold[0].image_index if gold else 0)
-    view = seen[0][index]
+    view = next(s.image for s in shown if s.frame.image_index == index and not s.is_crop)
     boxes = [(box, GOLD) for box in gold] + ([(own, OWN)] if own else [])
     drawn = draw_boxes(view, episode.image_sizes[index], boxes)
     caption = f"what it sees ({view.width} x {view.height}): its box blue, the gold box green"
     pictures = [Picture(_url(drawn), "view with boxes", caption=caption, pixelated=True)]
-    if any(turn.crop_size for turn in episode.turns[:-1]):
-        crop = seen[-1][0]
+    if crops := [s.image for s in shown if s.is_crop]:
+        crop = crops[-1]
         caption = f"what comes back ({crop.width} x {crop.height})"
         pictures.append(Picture(_url(enlarge(crop)), "crop", caption=caption, pixelated=True))
     return pictures

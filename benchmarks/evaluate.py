@@ -18,9 +18,9 @@ from typing import Any
 
 from hrvision_env.env import HighResVQAEnv
 from hrvision_env.records import Episode, Sample
+from hrvision_env.scripted import SCRIPTED, Agent, play
 from hrvision_env.vector import HighResVQAVectorEnv
 
-from .agents import SCRIPTED, Agent, Observed
 from .metrics import Row, make_row
 from .specs import AgentSpec, DatasetSpec
 
@@ -147,33 +147,6 @@ def _play_scripted(task: Task, env_options: dict[str, Any]) -> Played:
         return play(agent, env, task.questions)
     finally:
         env.close()
-
-
-def play(agent: Agent, env: HighResVQAVectorEnv, questions: Sequence[int]) -> Played:
-    """One episode per question with a scripted agent; `env` has as many members as questions."""
-    observations, _ = env.reset(options={"index": list(questions)})
-    while env.active.any():
-        members = [n for n in range(env.num_envs) if env.active[n]]
-        seen = [_observed(agent, env, n, observations) for n in members]
-        replies = dict(zip(members, agent.act(seen), strict=True))
-        observations, *_ = env.step(replies)
-    return [(env.sample(n), env.episode(n)) for n in range(env.num_envs)]
-
-
-def _observed(
-    agent: Agent, env: HighResVQAVectorEnv, n: int, observations: dict[str, Any]
-) -> Observed:
-    sample = env.sample(n)
-    rules = env.envs[n].rules
-    return Observed(
-        text=observations["text"][n],
-        images=tuple(observations["images"][n]),
-        info=env.info(n),
-        options=tuple(sample.options or ()),
-        dialect=rules.dialect,
-        min_side=rules.min_side,
-        target=sample if agent.needs_target else None,
-    )
 
 
 def _play_model(task: Task, env_options: dict[str, Any]) -> Played:

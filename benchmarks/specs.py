@@ -1,7 +1,7 @@
 """What to evaluate: agents and datasets by their command-line names.
 
 Agents (`NAME=AGENT` gives the column its name)
-    random, centre, oracle    scripted agents
+    random, oracle            scripted agents, also centre and always_a
     configs/mgpo_tiny.yaml    the model, environment and reply length of a training config
     runs/mgpo_tiny            a finished run: its trained model with its own config
     path/to/model             a model folder or a checkpoint (not of LoRA: it has adapters alone);
@@ -24,8 +24,7 @@ from typing import Any
 import yaml
 
 from hrvision_env.env import HighResVQAEnv
-
-from .agents import SCRIPTED
+from hrvision_env.scripted import SCRIPTED
 
 EnvOptions = dict[str, Any]
 
@@ -44,7 +43,7 @@ class AgentSpec:
 
     name: str
     scripted: str = ""
-    """A name in `agents.SCRIPTED`; empty for a model."""
+    """A name in `hrvision_env.scripted.SCRIPTED`; empty for a model."""
     model: str = ""
     """Model folder or hub id."""
     env: EnvOptions = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,27 @@ def check_pixels(factor: int, min_pixels: int, max_pixels: int) -> None:
             f"max_pixels: got {max_pixels}, expected at least min_pixels ({min_pixels}) and at "
             f"least factor squared ({factor**2})"
         )
+
+
+def check_arguments(
+    max_turns: Any, show_options: Any, crop_margin: Any, expose_target: Any, image_cache_mb: Any
+) -> None:
+    """Raise ValueError for arguments of the environment that no other part checks."""
+    check_int("max_turns", 1 if max_turns is None else max_turns)
+    if show_options is not None and not isinstance(show_options, bool):
+        raise ValueError(f"show_options: got {show_options!r}, expected None, True or False")
+    if not isinstance(expose_target, bool):
+        raise ValueError(f"expose_target: got {expose_target!r}, expected True or False")
+    number = isinstance(crop_margin, int | float) and not isinstance(crop_margin, bool)
+    if not number or not 0 <= crop_margin <= 10:
+        raise ValueError(f"crop_margin: got {crop_margin!r}, expected a number from 0 to 10")
+    check_int("image_cache_mb", image_cache_mb)
+
+
+def check_render_mode(mode: Any, modes: Sequence[str]) -> None:
+    """Raise ValueError for a render mode that does not exist."""
+    if mode is not None and mode not in modes:
+        raise ValueError(f"render_mode: got {mode!r}, expected None or one of {', '.join(modes)}")
 
 
 def check_options(options: Any) -> Mapping[str, Any]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import replace
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium import spaces
-from PIL import Image
 
-from . import datasets
-from .actions import Refusal
-from .actions.box import BoxRules
-from .checks import check_int, check_options, check_pixels
-from .dialogues import Dialogue, UserTurn
+from . import rendering
+from .actions.rules import BoxRules
+from .checks import check_arguments, check_render_mode
+from .datasets import Dataset
+from .dialogues import Dialogue, Setup
 from .grading import Grader
-from .images import Frame, ImageStore, crop, fit_size, resize
+from .images import Budget, ImageStore
 from .plugins import resolve
-from .records import Box, Episode, Outcome, Sample, Turn
-from .rendering import CANVAS, draw
-from .running import Info, Observation, Running, Scene, Setting
+from .questions import Questions
+from .records import Episode, Sample
+from .referee import Referee
+from .running import Info, Observation, Running, Setting
 from .spaces import ImageSpace, UnicodeText
 
 
@@ -33,12 +32,19 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     The agent gets a view of an image within a pixel budget and a question whose answer may be a
     detail that the view has lost. It may point at a region; the environment cuts that region out
     of the *original* and shows it enlarged. The only reward is for the final answer. Who may do
-    what in which turn is the dialogue's affair: `mgpo` forces one box and then one answer,
-    `single_turn` asks for both in one reply and shows no crop.
+    what in which turn is the dialogue's affair:
+
+    | dialogue | turns | rules |
+    |---|---|---|
+    | `mgpo` | 2 | forced: a box, then the crop and an answer (arXiv 2507.05920, as trained) |
+    | `single_turn` | 1 | box and answer in one reply; no crop comes back (its GRPO baseline) |
+    | `crop_only` | 2 | the answer is given from the crop alone, the view is hidden (2602.23615) |
+    | `free` | 4 | the agent decides when to look and when to answer; it may zoom into a crop |
 
     ## Action space
     `UnicodeText`: the agent's reply, whole. Boxes are JSON, `[{"bbox_2d": [x1, y1, x2, y2]}]`,
-    fenced or bare; the answer stands in `\boxed{}`. Every text is a legal action.
+    fenced or bare, or in another `box_form`; `"image_index"` says which of the images shown so far
+    they refer to, counted from 0. The answer stands in `\boxed{}`. No text is an error.
 
     ## Observation space
     Only the new user turn; `wrappers.ChatHistory` gives the whole conversation. The observation
@@ -53,7 +59,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
 
     ## Info
     The same keys with the same types after every reset and step. Box keys speak of the last reply
-    that was asked for a box.
+    that was read for boxes (which in `free` a reply that only answers is not).
 
     | key | type | meaning |
     |---|---|---|
@@ -63,25 +69,30 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     | `view_size` | (int, int) | width and height in pixels of the first image, as seen |
     | `turn`, `max_turns` | int | replies given so far, and at most |
     | `outcome` | str | a value of `Outcome`: open, correct, wrong, no_answer, error |
-    | `box` | 4 floats or () | x1, y1, x2, y2 in pixels of the original |
-    | `box_raw` | 4 numbers or () | as the agent wrote them |
+    | `box` | 4 floats or () | x1, y1, x2, y2 of the first box, in pixels of its original |
+    | `boxes` | tuple of 5 numbers | all boxes, each followed by the index of its original |
+    | `box_raw` | 4 numbers or () | the first box as the agent wrote it |
     | `box_valid` | bool | is there a valid box |
     | `invalid_reason` | str | a value of `InvalidReason`, or empty |
-    | `crop_size` | (int, int) or () | width and height in pixels of the crop that came back |
+    | `crop_size` | (int, int) or () | width and height in pixels of the first crop that came back |
     | `n_crops` | int | crops shown so far |
     | `answer` | str | what the grader understood; empty before the end |
     | `correct` | bool | did the grader accept it |
     | `system` | str | system text of the conversation, may be empty |
+    | `error` | str | why it failed, with outcome `error` |
     | `stop` | tuple of str | strings at which the next reply should end |
+    | `fresh` | bool | this user turn begins a new conversation: hide what came before |
     | `target` | tuple of str | accepted answers, only with `expose_target=True` |
 
     ## Rewards
-    0 before the end; at the end 1 if the grader accepts the final reply, else 0. Nothing for
-    boxes or for format, and no penalty for an invalid box.
+    0 before the end; at the end the grader's score of the final reply (`strict`: 1 or 0). Nothing
+    for boxes or for format, and no penalty for an invalid box; `wrappers.RewardShaping` adds such
+    terms for who wants them.
 
     ## Episode end
-    *Terminated* after the reply that the dialogue takes as the final one, and when something
-    inside the episode fails (outcome `error`, `episode.error` says why). Never *truncated*.
+    *Terminated* after the reply that the dialogue takes as the final one, when its turns are used
+    up, and when something inside the episode fails (outcome `error`, `episode.error` says why).
+    Never *truncated*: limits from outside are a wrapper's affair.
 
     ## Starting state
     `reset(seed=s)` alone decides the question. `reset(options={"index": i})` or
@@ -92,30 +103,52 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     |---|---|---|
     | `dataset` | `"synthetic"` | a file in `datasets/`, or `my_pkg.my_module:load` |
     | `split` | `"test"` | one of the dataset's splits |
-    | `dialogue` | `"mgpo"` | a file in `dialogues/` |
-    | `prompt` | `"paper"` | a prompt id of the dialogue: `paper` or `brief` |
+    | `dialogue` | `"mgpo"` | a file in `dialogues/`, or `my_pkg.my_module:Dialogue` |
+    | `prompt` | `"paper"` | or `brief`, which explains nothing; Chinese questions: in Chinese |
     | `max_turns` | `None` | replies at most; `None`: the dialogue's own number |
+    | `show_options` | `None` | show options while a box is asked for; `None`: the dialogue's way |
     | `min_pixels`, `max_pixels` | 256\*28\*28, 1280\*28\*28 | area of views and crops |
     | `factor` | 28 | pixels per image token and side: patch size x merge size of the model |
-    | `box_dialect` | `"absolute"` | `absolute` (view pixels), `relative_1000`, `relative_1` |
+    | `box_dialect` | `"absolute"` | `absolute` (seen pixels), `relative_1000`, `relative_1` |
+    | `box_form` | `"json"` | `json`, `qwen`, `tag` or `tool`, see `actions/forms.py` |
     | `box_parser` | `"strict"` | `strict` or `lenient`, see `actions/box.py` |
-    | `min_box` | `None` | sides of a box must be longer, in view pixels; `None`: `factor` |
+    | `box_frame` | `"original"` | what a box without index refers to: the `original` or the |
+    | | | `last_image` shown |
+    | `max_boxes` | 1 | boxes that are read per reply; the others are ignored |
+    | `min_box` | `None` | sides of a box must be longer, in seen pixels; `None`: `factor` |
+    | `box_small` | `"refuse"` | or `grow`: a smaller box grows to that size |
+    | `box_outside` | `None` | `refuse` or `clamp`; `None`: strict refuses, lenient clamps |
+    | `max_aspect` | 100 | boxes this thin, or thinner, are refused |
+    | `crop_margin` | 0 | added to each side before cutting, in shares of the box's sides |
+    | `point_side` | `None` | read points too: each asks for the square of this share of the |
+    | | | shown image's shorter side; `None`: points are no boxes |
     | `grader` | `"strict"` | a file in `grading/`, or `my_pkg.my_module:grade` |
-    | `render_mode` | `None` | `"rgb_array"`: view, box and crop on a fixed canvas |
+    | `render_mode` | `None` | `rgb_array` (a fixed canvas), `ansi` (text) or `human` (a window) |
     | `expose_target` | `False` | put the gold answers into `info["target"]` |
+    | `image_cache_mb` | 1024 | decoded images that are kept, in MiB |
     | others | | options of the dataset's loader, e.g. `root=`, `seed=`, `size=` |
 
-    ```python
-    env = gymnasium.make("HighResVQA-v0", dataset="jsonl", root="photos", prompt="paper")
-    ```
-
     Raises ValueError that names the argument, what it got and what it expected.
+
+    ## Transcript
+    `gymnasium.make("HighResVQA-v0", prompt="brief", box_dialect="relative_1000")`, question
+    `synthetic-0-test-0`; a slash stands for a new line:
+
+        user:  <image 980x980> / What pattern is on the blue diamond? Give the box.
+        agent: [{"bbox_2d": [312, 781, 408, 877]}]
+        user:  <image 448x448> / What pattern is on the blue diamond? / A. horizontal /
+               B. vertical / C. rising / D. falling / E. checker / F. lattice / Answer in \boxed{}.
+        agent: Lines that fall to the right: \boxed{D}
+        end:   outcome correct, reward 1.0
 
     ## Version history
     * v0: first version. A change of a prompt, parser, crop rule or grader is a new version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["human", "rgb_array", "ansi"],
+        "render_fps": 1,
+    }
 
     def __init__(
         self,
@@ -124,47 +157,58 @@ class HighResVQAEnv(gym.Env[Observation, str]):
         dialogue: str = "mgpo",
         prompt: str = "paper",
         max_turns: int | None = None,
+        show_options: bool | None = None,
         min_pixels: int = 256 * 28 * 28,
         max_pixels: int = 1280 * 28 * 28,
         factor: int = 28,
         box_dialect: str = "absolute",
+        box_form: str = "json",
         box_parser: str = "strict",
+        box_frame: str = "original",
+        max_boxes: int = 1,
         min_box: float | None = None,
+        box_small: str = "refuse",
+        box_outside: str | None = None,
+        max_aspect: float = 100,
+        crop_margin: float = 0,
+        point_side: float | None = None,
         grader: str = "strict",
         render_mode: str | None = None,
         expose_target: bool = False,
+        image_cache_mb: int = 1024,
         **dataset_options: Any,
     ) -> None:
-        check_pixels(factor, min_pixels, max_pixels)
-        check_int("max_turns", 1 if max_turns is None else max_turns)
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            modes = self.metadata["render_modes"]
-            raise ValueError(f"render_mode: got {render_mode!r}, expected None or one of {modes}")
-        self.factor, self.min_pixels, self.max_pixels = factor, min_pixels, max_pixels
-        self.rules = BoxRules(box_parser, box_dialect, factor if min_box is None else min_box)
+        budget = Budget(factor, min_pixels, max_pixels)
+        check_arguments(max_turns, show_options, crop_margin, expose_target, image_cache_mb)
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
-        make_dialogue = resolve("hrvision_env.dialogues", dialogue, "Dialogue")
-        self.dialogue: Dialogue = make_dialogue(prompt, max_turns, box_dialect)
-        self.grade: Grader = resolve("hrvision_env.grading", grader, "grade")
-        datasets.check_options(dataset, dataset_options, also=_ARGUMENTS)
-        self._options = dataset_options
-        self.dataset = datasets.load(dataset, split, **dataset_options)
-        self._datasets = {(dataset, split): self.dataset}
-        self.setting = Setting(
-            dataset,
-            split,
-            dialogue,
-            prompt,
-            self.dialogue.system,
-            self.dialogue.max_turns,
-            expose_target,
+        rules = BoxRules(
+            parser=box_parser,
+            dialect=box_dialect,
+            form=box_form,
+            min_side=factor if min_box is None else min_box,
+            box_frame=box_frame,
+            max_boxes=max_boxes,
+            outside=box_outside,
+            small=box_small,
+            max_aspect=max_aspect,
+            point_side=point_side,
         )
-        self.store = ImageStore()
+        make_dialogue = resolve("hrvision_env.dialogues", dialogue, "Dialogue")
+        box = (box_dialect, box_form, box_frame, max_boxes)
+        setup = Setup(prompt, max_turns, *box, show_options, points=point_side is not None)
+        talk: Dialogue = make_dialogue(setup)
+        grade: Grader = resolve("hrvision_env.grading", grader, "grade")
+        self.questions = Questions(dataset, split, dataset_options, also=_ARGUMENTS)
+        setting = Setting(dialogue, prompt, talk.max_turns, expose_target)
+        store = ImageStore(image_cache_mb << 20)
+        self.referee = Referee(setting, talk, rules, grade, store, budget, crop_margin)
         self.action_space = UnicodeText()
         self.observation_space = spaces.Dict(
             [("text", UnicodeText()), ("images", spaces.Sequence(ImageSpace(factor, max_pixels)))]
         )
         self._running: Running | None = None
+        self._window: rendering.Window | None = None
 
     # -- Gymnasium's interface
 
@@ -177,7 +221,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
         question that does not exist, ImageError for an image that cannot be opened.
         """
         sample = self.choose(seed, options)
-        return self.begin(sample, self.look(sample))
+        return self.play(self.referee.begin(sample, self.referee.look(sample)))
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, Info]:
         """Take the agent's reply. Raises TypeError for anything but a str, ResetNeeded without an
@@ -190,24 +234,36 @@ class HighResVQAEnv(gym.Env[Observation, str]):
         if running is None or not running.open:
             raise gym.error.ResetNeeded("step: there is no open episode, call reset first")
         try:
-            self._advance(running, action)
+            self.referee.advance(running, action)
         except Exception as error:  # an episode that fails is data; the run goes on
             running.fail(f"{type(error).__name__}: {error}")
+        self._show()
         done = not running.open
         return running.observation(), running.reward, done, False, running.info()
 
-    def render(self) -> np.ndarray | None:
-        """[480, 960, 3] uint8: the view with the last box on the left, its crop on the right."""
-        if self.render_mode is None:
-            return None
-        running = self._running
-        if running is None or not running.scene.views:
-            return np.zeros(CANVAS, dtype=np.uint8)
-        box = running.boxed.box if running.boxed else None
-        index = box.image_index if box else 0
-        return draw(running.scene.views[index], running.scene.frames[index], box, running.crop)
+    def render(self) -> Any:
+        """`rgb_array`: [H, W, 3] uint8, `rendering.CANVAS`: the view with the boxes of the last
+        reply, the crops, the transcript. `ansi`: the same in words. `human`: None, a window."""
+        if self.render_mode == "rgb_array":
+            return rendering.draw(self._running, self.referee.rules)
+        if self.render_mode == "ansi":
+            return rendering.text(self._running)
+        self._show()
+        return None
+
+    def close(self) -> None:
+        """Close the window and free the images."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+        self.referee.store.close()
 
     # -- Records
+
+    @property
+    def dataset(self) -> Dataset:
+        """The samples of the dataset and split that the environment was made for."""
+        return self.questions.dataset
 
     @property
     def running(self) -> Running:
@@ -237,45 +293,29 @@ class HighResVQAEnv(gym.Env[Observation, str]):
             raise gym.error.ResetNeeded("fail: there is no open episode")
         self.running.fail(error)
 
-    # -- The parts of reset, for environments that begin several episodes on one scene
+    # -- The parts of reset, for environments that begin several episodes on the same views
 
     def choose(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Sample:
         """Draw or look up the sample that `reset` with the same arguments would begin with."""
         super().reset(seed=seed)
-        options = check_options({} if options is None else options)
-        name = options.get("dataset", self.setting.dataset)
-        split = options.get("split", self.setting.split)
-        dataset = self._dataset(name, split)
-        if "question_id" in options:
-            index = dataset.index(options["question_id"])
-        elif "index" in options:
-            index = int(options["index"])
-        else:
-            index = int(self.np_random.integers(len(dataset)))
-        sample = dataset[index]
-        return replace(sample, source=sample.source or name, split=sample.split or split)
+        return self.questions.pick(self.np_random, options)
 
-    def look(self, sample: Sample) -> Scene:
-        """Open the images of a sample and scale them to views. Raises ImageError."""
-        views, frames = [], []
-        for ref in sample.images:
-            original = self.store.open(ref, sample.id)
-            size = fit_size(*original.size, self.factor, self.min_pixels, self.max_pixels)
-            views.append(resize(original, size))
-            frames.append(Frame(original.size, size))
-        return Scene(tuple(views), tuple(frames))
+    def prefetch(self, questions: Iterable[int | str]) -> None:
+        """Open the images of questions to come (indices or ids) in the background; their originals
+        too where there are turns to look at crops.
 
-    def begin(self, sample: Sample, scene: Scene) -> tuple[Observation, Info]:
-        """Begin an episode on a scene that is already opened."""
-        user = self.dialogue.first(sample)
-        self._running = Running(self.setting, sample, scene, user, scene.views)
-        return self._running.observation(), self._running.info()
+        Raises IndexError or KeyError for a question that does not exist. An image that fails is
+        reported by the `reset` that needs it.
+        """
+        refs = [ref for sample in self.questions.named(questions) for ref in sample.images]
+        crops = self.referee.setting.max_turns > 1
+        self.referee.store.prefetch(refs, self.referee.budget, originals=crops)
 
-    def begin_failed(self, sample: Sample, error: str) -> tuple[Observation, Info]:
-        """Record an episode that could not begin, with outcome `error`."""
-        self._running = Running(self.setting, sample, Scene(), UserTurn(""), ())
-        self._running.fail(error)
-        return self._running.observation(), self._running.info()
+    def play(self, running: Running) -> tuple[Observation, Info]:
+        """Go on with an episode that was begun elsewhere, by a referee of the same arguments."""
+        self._running = running
+        self._show()
+        return running.observation(), running.info()
 
     def forget(self) -> None:
         """Drop the current episode; as before the first reset."""
@@ -284,7 +324,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     def sibling(self) -> HighResVQAEnv:
         """Another environment with the same arguments that shares datasets and image cache."""
         twin = copy.copy(self)
-        twin._running = None
+        twin._running = twin._window = None
         twin._np_random = None
         twin.action_space = copy.deepcopy(self.action_space)
         twin.observation_space = copy.deepcopy(self.observation_space)
@@ -292,50 +332,14 @@ class HighResVQAEnv(gym.Env[Observation, str]):
 
     # -- Inside
 
-    def _advance(self, running: Running, reply: str) -> None:
-        number = len(running.turns)
-        turn = Turn(running.user.text, len(running.images), reply)
-        if self.dialogue.wants_box(number):
-            turn = self._read_box(turn, running.scene.frames)
-            running.boxed, running.crop = turn, None
-        running.turns.append(turn)
-        user = self.dialogue.next(running.sample, number, reply, turn.box)
-        if user is None:
-            self._finish(running, reply)
-            return
-        images = running.scene.views
-        if user.crop and turn.box:
-            running.crop = self._crop(running.sample, turn.box)
-            running.boxed = running.turns[-1] = replace(turn, crop_size=running.crop.size)
-            images = (running.crop,)
-        running.user, running.images = user, images
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            if self._window is None:
+                self._window = rendering.Window()
+            self._window.show(rendering.draw(self._running, self.referee.rules))
 
-    def _read_box(self, turn: Turn, frames: tuple[Frame, ...]) -> Turn:
-        reading = self.rules.read(turn.reply, frames)
-        if isinstance(reading, Refusal):
-            raw = reading.numbers
-            return replace(turn, box_raw=raw, invalid_reason=reading.reason.value)
-        box, action = reading
-        return replace(turn, box=box, box_raw=action.numbers)
-
-    def _crop(self, sample: Sample, box: Box) -> Image.Image:
-        original = self.store.open(sample.images[box.image_index], sample.id)
-        return crop(original, box, self.factor, self.min_pixels, self.max_pixels)
-
-    def _finish(self, running: Running, reply: str) -> None:
-        verdict = self.grade(running.sample, reply)
-        running.answer, running.reward = verdict.extracted, float(verdict.score)
-        if verdict.correct:
-            running.outcome = Outcome.CORRECT
-        else:
-            running.outcome = Outcome.WRONG if verdict.extracted else Outcome.NO_ANSWER
-
-    def _dataset(self, name: str, split: str) -> datasets.Dataset:
-        if (name, split) not in self._datasets:
-            # Another dataset does not take the options of the one this environment was made for.
-            options = self._options if name == self.setting.dataset else {}
-            self._datasets[name, split] = datasets.load(name, split, **options)
-        return self._datasets[name, split]
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_window": None}
 
 
-_ARGUMENTS = tuple(HighResVQAEnv.__init__.__annotations__)
+_ARGUMENTS = tuple(inspect.signature(HighResVQAEnv).parameters)[:-1]

@@ -1,7 +1,7 @@
 """The records of the text world: what a dataset holds and what an episode leaves behind.
 
 Frames: a `Box` is always in pixels of the original image (after EXIF transposition); every
-other coordinate system lives in `images.py` alone. All records are frozen and, apart from
+other coordinate system lives in `images/` alone. All records are frozen and, apart from
 image payloads, JSON-able.
 """
 
@@ -131,14 +131,22 @@ class Sample:
                 f"sample {self.id!r}: field {name!r}: got {got!r}, expected {expected}"
             )
 
-        if not self.images:
-            fail("images", self.images, "at least one image")
+        def texts(values: object) -> bool:
+            return isinstance(values, tuple) and all(isinstance(v, str) and v for v in values)
+
+        if not isinstance(self.images, tuple) or not self.images:
+            fail("images", self.images, "a tuple of at least one image")
+        for image in self.images:
+            if not isinstance(image, ImageRef):
+                fail("images", image, "an ImageRef")
+        if not isinstance(self.language, str):
+            fail("language", self.language, "a str such as 'en' or 'zh'")
         if not self.question.strip():
             fail("question", self.question, "a text that is not empty")
         if self.answer_kind not in ANSWER_KINDS:
             fail("answer_kind", self.answer_kind, "one of " + ", ".join(ANSWER_KINDS))
-        if not self.answers:
-            fail("answers", self.answers, "at least one accepted answer")
+        if not texts(self.answers) or not self.answers:
+            fail("answers", self.answers, "a tuple of at least one accepted answer, none empty")
         if self.answer_kind == "choice":
             if not self.options:
                 fail("options", self.options, "the choices, letter -> text")
@@ -171,14 +179,27 @@ class Turn:
     text: str
     n_images: int
     reply: str
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
+    """The valid boxes of the reply, in its order."""
     box_raw: tuple[float, ...] = ()
-    """The four numbers as the agent wrote them, in its own dialect."""
+    """The numbers of the first box (the first valid one, if any) as the agent wrote them."""
     invalid_reason: str = ""
     """Why there is no box: a value of `actions.InvalidReason`; empty when none was asked for."""
-    crop_size: tuple[int, int] | None = None
-    """Width and height in pixels of the crop that was returned."""
+    crop_sizes: tuple[tuple[int, int], ...] = ()
+    """Width and height in pixels of the crops that were returned, one per box."""
+    fresh: bool = False
+    """This user turn began a new conversation: the agent saw nothing of what came before."""
     stop_reason: str = ""
+
+    @property
+    def box(self) -> Box | None:
+        """The first valid box."""
+        return self.boxes[0] if self.boxes else None
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels of the first crop that was returned."""
+        return self.crop_sizes[0] if self.crop_sizes else None
 
 
 @dataclass(frozen=True)
@@ -205,7 +226,7 @@ class Episode:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        return tuple(turn.box for turn in self.turns if turn.box is not None)
+        return tuple(box for turn in self.turns for box in turn.boxes)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dictionary; `Episode.from_dict` reads it back."""
@@ -214,9 +235,11 @@ class Episode:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Episode:
         def turn(d: Mapping[str, Any]) -> Turn:
-            box = Box(**d["box"]) if d["box"] else None
-            crop = tuple(d["crop_size"]) if d["crop_size"] else None
-            return Turn(**{**d, "box": box, "box_raw": tuple(d["box_raw"]), "crop_size": crop})
+            boxes = tuple(Box(**box) for box in d["boxes"])
+            sizes = tuple((wide, high) for wide, high in d["crop_sizes"])
+            return Turn(
+                **{**d, "boxes": boxes, "box_raw": tuple(d["box_raw"]), "crop_sizes": sizes}
+            )
 
         return cls(
             **{

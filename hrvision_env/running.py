@@ -16,40 +16,47 @@ Info = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
-    """The images of one sample as an agent sees them; siblings of a group share one scene."""
+class Shown:
+    """One image that the agent was shown: a view or a crop."""
 
-    views: tuple[Image.Image, ...] = ()
-    frames: tuple[Frame, ...] = ()
+    image: Image.Image
+    frame: Frame
+    turn: int = 0
+    """The user turn that showed it, counted from 0."""
+
+    @property
+    def is_crop(self) -> bool:
+        return self.frame.region is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What all episodes of an environment have in common."""
 
-    dataset: str
-    split: str
     dialogue: str
     prompt: str
-    system: str
     max_turns: int
     expose_target: bool
 
 
 @dataclass(slots=True)
 class Running:
-    """The state of one episode. `user` and `images` are the current user turn."""
+    """The state of one episode."""
 
     setting: Setting
     sample: Sample
-    scene: Scene
-    user: UserTurn
-    images: tuple[Image.Image, ...]
+    views: tuple[Shown, ...]
+    """The images of the sample as the agent sees them; siblings of a group share them."""
+    system: str = ""
+    user: UserTurn = field(default_factory=lambda: UserTurn("", "nothing"))
+    """The current user turn."""
+    shown: list[Shown] = field(default_factory=list)
+    """Every image shown so far, in the order of the `<image>` markers."""
+    start: int = 0
+    """How many of them belong to an earlier conversation that is hidden now."""
     turns: list[Turn] = field(default_factory=list)
     boxed: Turn | None = None
-    """The last turn whose reply was read for a box."""
-    crop: Image.Image | None = None
-    """The crop of its box."""
+    """The last turn whose reply was read for boxes."""
     outcome: Outcome = Outcome.OPEN
     reward: float = 0.0
     answer: str = ""
@@ -58,6 +65,24 @@ class Running:
     @property
     def open(self) -> bool:
         return self.outcome is Outcome.OPEN
+
+    @property
+    def images(self) -> tuple[Image.Image, ...]:
+        """The images of the current user turn."""
+        return tuple(shown.image for shown in self.shown if shown.turn == len(self.turns))
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Of every image of the conversation so far: what a box may refer to."""
+        return tuple(shown.frame for shown in self.shown[self.start :])
+
+    def say(self, user: UserTurn, images: tuple[Shown, ...]) -> None:
+        """The next user turn, with its images."""
+        self.user = user
+        if user.fresh:
+            self.start = len(self.shown)
+        turn = len(self.turns)
+        self.shown.extend(Shown(shown.image, shown.frame, turn) for shown in images)
 
     def fail(self, error: str) -> None:
         """End with outcome `error`."""
@@ -77,9 +102,9 @@ class Running:
             split=self.sample.split,
             dialogue=self.setting.dialogue,
             prompt=self.setting.prompt,
-            system=self.setting.system,
-            image_sizes=tuple(frame.original for frame in self.scene.frames),
-            view_sizes=tuple(frame.seen for frame in self.scene.frames),
+            system=self.system,
+            image_sizes=tuple(view.frame.original for view in self.views),
+            view_sizes=tuple(view.frame.seen for view in self.views),
             turns=tuple(self.turns),
             outcome=self.outcome,
             reward=self.reward,
@@ -90,8 +115,8 @@ class Running:
     def info(self) -> Info:
         """Keys and types as in the docstring of `HighResVQAEnv`."""
         turn = self.boxed or Turn("", 0, "")
-        frame = self.scene.frames[0] if self.scene.frames else Frame((0, 0), (0, 0))
-        box = turn.box
+        boxes = tuple((b.x1, b.y1, b.x2, b.y2, b.image_index) for b in turn.boxes)
+        frame = self.views[0].frame if self.views else Frame((0, 0), (0, 0))
         info: Info = {
             "question_id": self.sample.id,
             "dataset": self.sample.source,
@@ -102,16 +127,19 @@ class Running:
             "turn": len(self.turns),
             "max_turns": self.setting.max_turns,
             "outcome": self.outcome.value,
-            "box": (box.x1, box.y1, box.x2, box.y2) if box else (),
+            "box": boxes[0][:4] if boxes else (),
+            "boxes": boxes,
             "box_raw": turn.box_raw,
-            "box_valid": box is not None,
+            "box_valid": bool(boxes),
             "invalid_reason": turn.invalid_reason,
             "crop_size": turn.crop_size or (),
-            "n_crops": sum(t.crop_size is not None for t in self.turns),
+            "n_crops": sum(len(t.crop_sizes) for t in self.turns),
             "answer": self.answer,
             "correct": self.outcome is Outcome.CORRECT,
-            "system": self.setting.system,
+            "system": self.system,
+            "error": self.error,
             "stop": self.user.stop if self.open else (),
+            "fresh": self.user.fresh and self.open,
         }
         if self.setting.expose_target:
             info["target"] = tuple(self.sample.answers)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector.utils import create_shared_memory
+from gymnasium.wrappers.utils import create_zero_array
 from PIL import Image
 
 MAX_TEXT = 1_000_000
@@ -132,9 +133,15 @@ def _no_mask(space: spaces.Space[Any], mask: object, probability: object) -> Non
 
 @create_shared_memory.register(UnicodeText)
 @create_shared_memory.register(ImageSpace)
-def _no_shared_memory(space: spaces.Space[Any], n: int = 1, ctx: Any = None) -> NoReturn:
+def no_shared_memory(space: spaces.Space[Any], n: int = 1, ctx: Any = None) -> NoReturn:
+    """What `create_shared_memory` does with such a space: a TypeError that says what to do."""
     raise TypeError(
         f"{type(space).__name__}: texts and images have no fixed size, so they cannot lie in "
         "shared memory: make the vector environment with "
         'vector_kwargs={"shared_memory": False}'
     )
+
+
+# What `FrameStackObservation` fills up with before the first observation.
+create_zero_array.register(UnicodeText, lambda space: "")
+create_zero_array.register(ImageSpace, lambda space: Image.new("RGB", (space.factor, space.factor)))

@@ -29,6 +29,11 @@ LAYERS = {
 }
 TORCH_BELOW_TRAINING = ("agents.rollout.engines", "agents.vlm", "agents.prefix")
 ENVIRONMENT_IMPORTS = {"numpy", "gymnasium", "PIL", "pyarrow"}
+# Packages that are not always installed, and the only module that may import them.
+OPTIONAL = {
+    "pyvips": "hrvision_env.images._vips_worker",  # runs in a process of its own
+    "pygame": "hrvision_env.rendering.window",
+}
 
 
 def is_in(module: str, package: str) -> bool:
@@ -88,7 +93,9 @@ def foreign_to_environment(graph: dict[str, set[str]]) -> list[str]:
         f"{module} -> {name}"
         for module, names in graph.items()
         for name in names
-        if is_in(module, "hrvision_env") and name.split(".")[0] not in allowed
+        if is_in(module, "hrvision_env")
+        and name.split(".")[0] not in allowed
+        and OPTIONAL.get(name.split(".")[0]) != module
     )
 
 

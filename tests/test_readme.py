@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from agents.config import load
 from benchmarks.specs import parse_dataset
+from hrvision_env.__main__ import main
 from hrvision_env.datasets import load as load_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,7 +20,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == language]
 
 
 def tree() -> list[str]:
@@ -85,6 +88,38 @@ def test_the_datasets_of_the_evaluation_command_are_understood():
 def test_the_make_targets_exist():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
+
+
+def test_the_speed_table_is_the_recorded_one():
+    groups = json.loads((ROOT / "benchmarks/results/speed_env.json").read_text())["groups"]
+    block = README.split("speed table: begin -->\n")[1].split("<!--")[0]
+    shown = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]
+    ]
+    assert len(shown) == len(groups) == 8
+    for cells, group in zip(shown, groups, strict=True):
+        ours = group["ours"]
+        wide, high = group["pixels"]
+        decodes = f"{ours['full_decodes_per_group']:.0f} + {ours['view_decodes_per_group']:.0f}"
+        assert cells == [
+            f"{wide}x{high} {group['format'].upper()}",
+            decodes,
+            f"{group['speedup_per_use']:.1f}",
+            "-" if group["format"] == "png" else f"{group['speedup_per_use_draft']:.1f}",
+            f"{group['speedup_per_rollout']:.1f}",
+            f"{group['times_the_limit']:.1f}",
+            f"{ours['reset_ms']:.0f}",
+            f"{ours['crop_ms']:.1f}",
+        ]
+
+
+def test_the_commands_of_the_environment_exist(capsys):
+    commands = re.findall(r"^python -m hrvision_env (\w+)", README, re.MULTILINE)
+    assert set(commands) == {"list", "play", "check", "view"}
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in commands)
 
 
 def test_links_into_the_repository_lead_somewhere():

@@ -26,7 +26,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, eq=False)
 class Group:
     """The siblings of one question. A member that failed before it said anything has an episode
-    (with `Outcome.ERROR`) but no trajectory."""
+    (with `Outcome.ERROR`) but no trajectory; one whose dialogue hid a part of the conversation has
+    a trajectory for each part."""
 
     question_id: str
     trajectories: tuple[Trajectory, ...]
@@ -63,8 +64,8 @@ class RolloutStats:
     def count(self, chat: Chat, episode: Episode) -> None:
         self.episodes += 1
         self.errors += episode.outcome is Outcome.ERROR
-        self.sampled_tokens += sum(chat.loss_mask)
-        self.total_tokens += len(chat.token_ids)
+        self.sampled_tokens += sum(sum(segment.loss_mask) for segment in chat.segments)
+        self.total_tokens += sum(len(segment.token_ids) for segment in chat.segments)
         self.episodes_with_box += bool(episode.boxes)
         self.stop_reasons.update(t.stop_reason for t in episode.turns if t.stop_reason)
 
@@ -91,6 +92,7 @@ def rollout(
     for start in range(0, len(questions), env.num_groups):
         wave = _Wave(env, engine, sampling, stats)
         wave.open(questions[start : start + env.num_groups], seen)
+        env.prefetch(questions[start + env.num_groups : start + 2 * env.num_groups])
         while env.active.any():
             wave.turn()
         groups += wave.close()
@@ -152,8 +154,10 @@ class _Wave:
         for member, _ in completions:
             n = member.index
             if self.env.active[n]:
-                member.chat.stop = tuple(self.env.info(n)["stop"])
-                member.chat.observe(observations["text"][n], observations["images"][n])
+                info = self.env.info(n)
+                member.chat.stop = tuple(info["stop"])
+                text, images = observations["text"][n], observations["images"][n]
+                member.chat.observe(text, images, info["system"], fresh=info["fresh"])
         self.stats.engine_seconds += replied - start
         self.stats.env_seconds += time.perf_counter() - replied
 
@@ -187,9 +191,9 @@ class _Wave:
             # Greedy replies are scored by the model's own distribution, T = 1.
             temperature = self.sampling.temperature or 1.0
             trajectories = [
-                member.chat.trajectory(episode, temperature)
+                trajectory
                 for member, episode in zip(members, episodes, strict=True)
-                if member.chat.replies
+                for trajectory in member.chat.trajectories(episode, temperature)
             ]
             for member, episode in zip(members, episodes, strict=True):
                 self.stats.count(member.chat, episode)

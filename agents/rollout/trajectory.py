@@ -6,6 +6,7 @@ T tokens, expanded: an image stands as one image token per merged patch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,7 +31,8 @@ class Trajectory:
     images: tuple[EncodedImage, ...]
     """In the order of their placeholders."""
     prefix: int
-    """Leading tokens that all siblings of the group share (the opening observation)."""
+    """Leading tokens that siblings may share: the observation that opened the conversation, or the
+    part of it that was not hidden afterwards."""
     image_token_id: int
     banned: tuple[int, ...]
     """Ids that sampling excludes; the trainer's log-softmax excludes the same."""
@@ -69,6 +71,15 @@ class Trajectory:
 
     def _fail(self, what: str) -> None:
         raise ValueError(f"trajectory of group {self.group!r}, member {self.member}: {what}")
+
+    @cached_property
+    def opening(self) -> tuple[bytes, tuple[str, ...]]:
+        """Token ids and image hashes of the prefix; equal ones are computed once."""
+        prefix = self.token_ids[: self.prefix - 1]
+        seen = int((prefix == self.image_token_id).sum())
+        ends = np.cumsum([image.n_tokens for image in self.images])
+        images = [image for image, end in zip(self.images, ends, strict=True) if end <= seen]
+        return prefix.tobytes(), tuple(image.hash for image in images)
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -17,14 +17,15 @@ from agents.rollout.codec import Codec, EncodedImage
 from agents.rollout.engines import Completion, StopReason
 from hrvision_env.datasets import synthetic
 from hrvision_env.datasets.synthetic import Family, Scene, Thing
-from hrvision_env.dialogues import mgpo, single_turn
+from hrvision_env.dialogues import Reply, Setup, UserTurn, mgpo, single_turn
 from hrvision_env.images import crop, fit_size, resize
 from hrvision_env.records import Box, ImageRef, Sample
 
 from .model import MERGE, PATCH, SIDE, STEP
 
-LOOK = mgpo.Dialogue("brief", None, "relative_1000")
-ONE_LOOK = single_turn.Dialogue("brief", None, "relative_1000")
+SETUP = Setup("brief", dialect="relative_1000")
+LOOK = mgpo.Dialogue(SETUP)
+ONE_LOOK = single_turn.Dialogue(SETUP)
 SOMEWHERE = Box(0, 0, 1, 1)
 
 
@@ -51,8 +52,8 @@ def find_text(thing: Thing) -> str:
 
 def read_text(thing: Thing, box: Box | None) -> str:
     """What it says in the second one, after a valid box or after none."""
-    turn = LOOK.next(sample_of(thing), 0, "", box)
-    assert turn is not None
+    turn = LOOK.next(sample_of(thing), Reply(0, "", () if box is None else (box,)))
+    assert isinstance(turn, UserTurn)
     return turn.text
 
 

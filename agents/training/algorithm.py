@@ -72,7 +72,7 @@ def get_algorithm(name: str) -> Algorithm:
             f"algorithm: got {name!r}, expected one of {', '.join(names)} "
             f"or an import path 'my_pkg.my_module:ALGORITHM'{hint}"
         )
-    found = resolve("agents", name, "ALGORITHM")
+    found = resolve("agents", name, "ALGORITHM", call=False)
     if not isinstance(found, Algorithm):
         raise ValueError(f"algorithm {name!r}: got {type(found).__name__}, expected an Algorithm")
     return found

@@ -39,11 +39,13 @@ class LossInputs:
     n_tokens: float
     """N: sampled tokens of the whole update."""
     n_trajectories: float
-    """M: trajectories of the whole update."""
+    """M: episodes of the whole update; those that left several trajectories count once."""
     ref_logprobs: Tensor | None = None
     """[B, T] nats, frozen reference; needed when the KL coefficient is not 0."""
     entropy: Tensor | None = None
     """[B, T] nats, current policy, with gradient; needed when its coefficient is not 0."""
+    lengths: Tensor | None = None
+    """[B] sampled tokens of the episode that a row belongs to; None: each row is a whole one."""
 
     def __post_init__(self) -> None:
         shape = self.mask.shape
@@ -53,10 +55,10 @@ class LossInputs:
                 raise ValueError(
                     f"{name}: got shape {tuple(value.shape)}, expected {tuple(shape)} as mask"
                 )
-        if self.advantages.shape != shape[:1]:
-            raise ValueError(
-                f"advantages: got shape {tuple(self.advantages.shape)}, expected [{shape[0]}]"
-            )
+        for name in ("advantages", "lengths"):
+            value = getattr(self, name)
+            if value is not None and value.shape != shape[:1]:
+                raise ValueError(f"{name}: got shape {tuple(value.shape)}, expected [{shape[0]}]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +80,13 @@ def token_mean(x: Tensor, inputs: LossInputs) -> Tensor:
 
 
 def trajectory_mean(x: Tensor, inputs: LossInputs) -> Tensor:
-    """1/M Σ_i 1/|o_i| Σ_t x_it: mean over a trajectory's tokens, then over trajectories.
+    """1/M Σ_i 1/|o_i| Σ_t x_it: mean over an episode's tokens, then over episodes.
 
-    |o_i| counts the sampled tokens of all turns. Source: arXiv 2402.03300, equation 3.
+    |o_i| counts the sampled tokens of all turns, also where a dialogue hid a part of the
+    conversation, which makes two trajectories of it. Source: arXiv 2402.03300, equation 3.
     """
-    lengths = inputs.mask.sum(-1).clamp(min=1)
+    lengths = inputs.mask.sum(-1) if inputs.lengths is None else inputs.lengths
+    lengths = lengths.clamp(min=1)
     return ((x * inputs.mask).sum(-1) / lengths).sum() / inputs.n_trajectories
 
 

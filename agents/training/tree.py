@@ -29,6 +29,13 @@ class Credited:
 
     trajectory: Trajectory
     advantage: float
+    episode_tokens: int = 0
+    """Sampled tokens of its episode, more than its own where a part was hidden; 0: its own."""
+
+    @property
+    def length(self) -> int:
+        """|o_i|: sampled tokens of the whole episode."""
+        return self.episode_tokens or int(self.trajectory.loss_mask.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,8 @@ class MicroBatch:
     """[B, T] nats, sampling policy; 0 where mask is False."""
     advantages: Tensor
     """[B]"""
+    lengths: Tensor
+    """[B] sampled tokens of the episode that a trajectory belongs to."""
 
     @property
     def n_tokens(self) -> int:
@@ -71,14 +80,16 @@ def micro_batches(
 def padded_tokens(groups: Sequence[Sequence[Credited]], shared: bool = True) -> int:
     """Tokens that the forward pass of these groups computes.
 
-    Two groups of 8, prefix 101 tokens (100 cached), 150 tokens each: 2 x 100 + 16 x 50 = 1000
-    shared, 16 x 150 = 2400 in rows.
+    Every different opening counts once: a group has one, and one more for each conversation that
+    begins afresh. Two groups of 8, prefix 101 tokens (100 cached), 150 tokens each:
+    2 x 100 + 16 x 50 = 1000 shared, 16 x 150 = 2400 in rows.
     """
     rows = [(len(c.trajectory), c.trajectory.prefix - 1) for group in groups for c in group]
     if not shared:
         return len(rows) * max(length for length, _ in rows)
     longest = max(prefix for _, prefix in rows)
-    return len(groups) * longest + len(rows) * max(length - prefix for length, prefix in rows)
+    openings = {c.trajectory.opening for group in groups for c in group}
+    return len(openings) * longest + len(rows) * max(length - prefix for length, prefix in rows)
 
 
 def _fitting(group: Sequence[Credited], budget: int, shared: bool) -> Iterator[Sequence[Credited]]:
@@ -100,7 +111,10 @@ def _collate(groups: Sequence[Sequence[Credited]]) -> MicroBatch:
         mask[n, : len(trajectory)] = trajectory.loss_mask
         logprobs[n, : len(trajectory)] = trajectory.logprobs
     advantages = torch.tensor([m.advantage for m in members], dtype=torch.float32)
-    return MicroBatch(members, torch.from_numpy(mask), torch.from_numpy(logprobs), advantages)
+    lengths = torch.tensor([m.length for m in members])
+    return MicroBatch(
+        members, torch.from_numpy(mask), torch.from_numpy(logprobs), advantages, lengths
+    )
 
 
 @dataclass(frozen=True, eq=False)

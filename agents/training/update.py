@@ -27,19 +27,25 @@ def credit(
     """Advantages for every sibling that played to the end, and the share of constant groups.
 
     Episodes that failed (`Outcome.ERROR`) enter neither the mean nor the loss. Constant groups
-    are left out where the options say so.
+    are left out where the options say so. An episode counts once, however many trajectories it
+    left; they all get its advantage.
     """
     credited, constant = [], 0
     for group in groups:
         played = [t for t in group.trajectories if t.episode.outcome is not Outcome.ERROR]
         if not played:
             continue
-        rewards = torch.tensor([t.reward for t in played])
+        reward_of = {t.member: t.reward for t in played}
+        rewards = torch.tensor(list(reward_of.values()))
         flat = is_constant(rewards)
         constant += flat
         if not (flat and options.drop_zero_variance):
             values = algorithm.advantage(rewards, options).tolist()
-            credited.append([Credited(t, a) for t, a in zip(played, values, strict=True)])
+            advantage_of = dict(zip(reward_of, values, strict=True))
+            tokens: Counter[int] = Counter()
+            for t in played:
+                tokens[t.member] += int(t.loss_mask.sum())
+            credited.append([Credited(t, advantage_of[t.member], tokens[t.member]) for t in played])
     return credited, constant / len(groups)
 
 
@@ -70,7 +76,9 @@ class Updater:
         for part in _parts(groups, self.optim.minibatches):
             batches = list(micro_batches(part, self._budget, shared=self.optim.shared_prefix))
             n_tokens = sum(batch.n_tokens for batch in batches)
-            n_trajectories = sum(len(batch.members) for batch in batches)
+            n_trajectories = len(
+                {(c.trajectory.group, c.trajectory.member) for group in part for c in group}
+            )
             gaps = [self._backward(b, n_tokens, n_trajectories, sums) for b in batches]
             if not updates:  # the weights are still the sampler's
                 metrics["mismatch_mean"] = sum(float(gap.sum()) for gap in gaps) / n_tokens
@@ -110,6 +118,7 @@ class Updater:
             mask=batch.mask.to(device),
             n_tokens=n_tokens,
             n_trajectories=n_trajectories,
+            lengths=batch.lengths.to(device),
             ref_logprobs=reference.logprobs if reference else None,
             entropy=scores.entropy,
         )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from . import InvalidReason, Refusal
+from ._values import clean_text
 
 MAX_TEXT = 65_536
 """Characters that are read, from the end of a reply."""
@@ -55,7 +56,7 @@ _STRONG = re.compile(
     r"""\b(?:answer|choice|(?:correct|right|best)\ option)
           (?:\ *(?:\ (?:is|was|would\ be|should\ be|must\ be|will\ be)\b\ *:?|[:=])|\ *\n)
       | \bI(?:'d|'ll|\ would|\ will)?\ +(?:choose|pick|select|go\ with)\b\ *:?
-      | 答案\ *(?:应该|应当|应)?\ *(?:是|为|选|:)
+      | 答案\ *(?:(?:应该|应当|应)\ *)?(?:是|为|选|:)
       | 选(?!项)择?\ *:?""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -92,6 +93,18 @@ def parse(text: str) -> AnswerAction | Refusal:
     return Refusal(InvalidReason.NO_ANSWER)
 
 
+def is_explicit(text: str) -> bool:
+    r"""Does a reply hold a complete `<answer>` or `\boxed{}` with content, after its reasoning?
+
+    True exactly when `parse` takes the answer from one of them.
+
+    >>> is_explicit(r"So it is \boxed{C}."), is_explicit("The answer is C.")
+    (True, False)
+    """
+    action = parse(text)
+    return isinstance(action, AnswerAction) and action.source in (Source.TAG, Source.BOXED)
+
+
 def after_phrase(text: str) -> str | None:
     """The line that follows the last final-answer phrase which is not negated, or None."""
     for match in reversed(deque(_STRONG.finditer(text), maxlen=50)):
@@ -119,7 +132,7 @@ def unwrap(text: str) -> str:
 
 
 def _filled(text: str, source: Source) -> AnswerAction | Refusal:
-    text = unwrap(text)
+    text = clean_text(unwrap(text))
     return AnswerAction(text, source) if text else Refusal(InvalidReason.NO_ANSWER)
 
 
@@ -143,7 +156,7 @@ def _last_tagged(text: str) -> str | None:
 
 def _last_boxed(text: str) -> str | None:
     r"""The content of the last `\boxed{}` whose braces are balanced, in one pass; or None."""
-    last = None
+    last: tuple[int, int] | None = None
     opened: list[tuple[bool, int]] = []  # is it a \boxed, where its content starts
     for match in _BRACES.finditer(text):
         token = match.group()
@@ -152,5 +165,5 @@ def _last_boxed(text: str) -> str | None:
         elif token == "}" and opened:
             boxed, start = opened.pop()
             if boxed:
-                last = text[start : match.start()]
-    return last
+                last = start, match.start()
+    return text[last[0] : last[1]] if last else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -58,6 +59,17 @@ def check_options(name: str, options: Mapping[str, Any], also: Iterable[str] = (
     for parameter in parameters:
         if parameter.default is parameter.empty and parameter.name not in options:
             raise ValueError(f"dataset {name!r}: option {parameter.name!r} is missing")
+
+
+def language_of(text: str) -> str:
+    """`zh` for a text with Chinese characters (and no Japanese or Korean ones), else `en`.
+
+    >>> language_of("这是什么？"), language_of("これは何ですか"), language_of("What is this?")
+    ('zh', 'en', 'en')
+    """
+    han = re.search("[\u4e00-\u9fff]", text)
+    others = re.search("[\u3040-\u30ff\uac00-\ud7af]", text)
+    return "zh" if han and not others else "en"
 
 
 class Samples:

@@ -15,6 +15,8 @@ boxes      null, or where the answer is to be seen, for reports only: [x1, y1, x
 id         optional, unique; by default `FILE-ROW`
 category   optional, a text or a list of texts
 
+Questions in Chinese characters are asked in Chinese.
+
 Other keys are kept in `Sample.meta`. Everything but the pixels is checked at load.
 """
 
@@ -29,7 +31,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
 from ..records import Box, ImageRef, Sample
-from . import Samples
+from . import Samples, language_of
 
 KEYS = ("images", "question", "options", "answer", "boxes", "id", "category")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -106,6 +108,7 @@ class _Row:
             category=self._category(row.get("category")),
             source="jsonl",
             split=self.split,
+            language=language_of(str(row.get("question"))),
             meta={key: value for key, value in row.items() if key not in KEYS},
         )
 

@@ -41,6 +41,12 @@ class Verdict:
     reason: str
     """A value of `Reason`; graders of other packages may have reasons of their own."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"Verdict: score: got {self.score!r}, expected 0 to 1")
+        if not isinstance(self.extracted, str):
+            raise ValueError(f"Verdict: extracted: got {self.extracted!r}, expected a str")
+
 
 Grader = Callable[[Sample, str], Verdict]
 

@@ -39,7 +39,7 @@ def row(
         system="",
         image_sizes=((1000, 1000),),
         view_sizes=((96, 96),),
-        turns=(Turn(text="", n_images=1, reply="", box=box),),
+        turns=(Turn("", 1, "", () if box is None else (box,)),),
         outcome=outcome,
     )
     return make_row(agent, dataset, sample, episode, sampled)

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.drawings import GOLD, OWN, draw_boxes, draw_episode, draw_questions
-from benchmarks.evaluate import play
 from benchmarks.metrics import make_row
 from benchmarks.plots import DARK, LIGHT, Bar, Panel, bars_png, moving_average, panel_png
 from benchmarks.report import Page, Section, bars_picture, summary_table, write_page
 from benchmarks.sheets import COLUMN, question_png
 from hrvision_env.records import Box
+from hrvision_env.scripted import play
 from hrvision_env.vector import HighResVQAVectorEnv
 
 from .conftest import ENV
@@ -29,7 +29,7 @@ class Hostile:
     needs_target = False
 
     def act(self, observations):
-        return [HOSTILE + seen.reply(Box(100, 100, 500, 500), "A") for seen in observations]
+        return [HOSTILE + seen.reply([Box(100, 100, 500, 500)], "A") for seen in observations]
 
 
 class Tags(HTMLParser):
@@ -88,7 +88,7 @@ def test_an_episode_is_drawn_with_the_crop_that_its_agent_saw(scripted_rows):
     assert view.correct
     assert sample.id == row["question_id"]
     assert len(view.pictures) == 2
-    crop_size = row["episode"]["turns"][0]["crop_size"]
+    crop_size = row["episode"]["turns"][0]["crop_sizes"][0]
     crop = image_of(view.pictures[1].light)
     assert crop.width / crop.height == pytest.approx(crop_size[0] / crop_size[1], abs=0.02)
     # The oracle's crop shows the object: in its middle the pad, whose pattern has no colour.

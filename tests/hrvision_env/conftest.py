@@ -18,6 +18,16 @@ OPTIONS = {"A": "rubber", "B": "cotton", "C": "kevlar", "D": "leather"}
 
 BOX = '```json\n[{"bbox_2d": [280, 280, 560, 420], "label": "there"}]\n```'
 
+TINY: dict[str, Any] = {
+    "prompt": "brief",
+    "factor": 16,
+    "min_pixels": 9216,
+    "max_pixels": 9216,
+    "box_dialect": "relative_1000",
+    "min_box": 2,
+}
+"""The environment of the embedded model: views and crops of 96 x 96 pixels."""
+
 Row = dict[str, Any]
 
 

@@ -19,7 +19,7 @@ def make_sample(*gold: Box, n_images: int = 1) -> Sample:
 
 
 def make_episode(*boxes: Box | None, size: tuple[int, int] = (1000, 1000)) -> Episode:
-    turns = tuple(Turn(text="", n_images=1, reply="", box=box) for box in boxes)
+    turns = tuple(Turn("", 1, "", () if box is None else (box,)) for box in boxes)
     return Episode(
         question_id="q",
         dataset="d",

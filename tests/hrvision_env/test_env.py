@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import warnings
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,12 +18,7 @@ from hrvision_env import HighResVQAEnv, ImageRef, Sample
 from hrvision_env.datasets import Samples
 from hrvision_env.plugins import available
 
-from .conftest import play
-
-TINY: dict[str, Any] = {
-    "factor": 16, "min_pixels": 9216, "max_pixels": 9216, "box_dialect": "relative_1000",
-    "min_box": 2, "prompt": "brief",
-}  # fmt: skip
+from .conftest import TINY, play
 
 
 @pytest.mark.parametrize("dialogue", available("hrvision_env.dialogues"))
@@ -140,7 +136,25 @@ def test_wrong_reset_options(make, options, error, words):
         ({"factor": 28.0}, "factor: got 28.0"),
         ({"min_pixels": 10_000_000}, "max_pixels: got 1003520, expected at least min_pixels"),
         ({"max_pixels": 500, "min_pixels": 1}, r"at least factor squared \(784\)"),
-        ({"render_mode": "human"}, "render_mode: got 'human'"),
+        ({"render_mode": "video"}, "render_mode: got 'video', expected None or one of human, rgb"),
+        ({"box_form": "jsno"}, "box_form: got 'jsno'.*"),
+        ({"box_frame": "first"}, "box_frame: got 'first'"),
+        ({"max_boxes": 0}, "max_boxes: got 0"),
+        ({"box_small": "shrink"}, "box_small: got 'shrink'"),
+        ({"box_outside": "keep"}, "box_outside: got 'keep'"),
+        ({"max_aspect": 1}, "max_aspect: got 1"),
+        ({"crop_margin": -0.1}, "crop_margin: got -0.1, expected a number from 0 to 10"),
+        ({"point_side": 0}, "point_side: got 0"),
+        ({"show_options": "no"}, "show_options: got 'no', expected None, True or False"),
+        ({"show_options": False, "dialogue": "free"}, "show_options: got False"),
+        ({"image_cache_mb": 0}, "image_cache_mb: got 0"),
+        ({"expose_target": "False"}, "expose_target: got 'False', expected True or False"),
+        ({"prompt": []}, r"prompt: got \[\], expected one of paper, brief"),
+        ({"dialogue": "nope:Dialogue"}, "got 'nope:Dialogue', expected .*no module 'nope'"),
+        ({"dialogue": ":Dialogue"}, "got ':Dialogue', expected 'my_pkg.my_module:name'"),
+        ({"grader": f"{__name__}:TINY"}, "expected a callable attribute 'TINY'"),
+        ({"dataset": f"{__name__}:load_nameles"}, "did you mean 'load_nameless'"),
+        ({"dataset_options": {}}, "unknown option 'dataset_options'"),
     ],
 )
 def test_wrong_arguments(folder, kwargs, words):
@@ -165,3 +179,28 @@ def test_an_action_must_be_a_text(make):
     with pytest.raises(TypeError, match="action: got int, expected str"):
         env.step(3)
     assert not env.step("fine")[2]
+
+
+def test_the_transcript_in_the_documentation_is_what_happens():
+    page = HighResVQAEnv.__doc__ or ""
+    block = page.split("new line:\n\n")[1].split("\n\n")[0]
+    documented = [" ".join(line.split()) for line in re.split(r"\n\s+(?=user:|agent:|end:)", block)]
+    env = HighResVQAEnv(prompt="brief", box_dialect="relative_1000")
+    observation, info = env.reset(options={"question_id": "synthetic-0-test-0"})
+    happened, reward = [], 0.0
+    for line in [line for line in documented if line.startswith("agent: ")]:
+        sizes = " ".join(f"<image {i.width}x{i.height}>" for i in observation["images"])
+        text = observation["text"].replace("<image>", sizes).replace("\n", " / ")
+        happened += [f"user: {text}", line]
+        observation, reward, _, _, info = env.step(line.removeprefix("agent: "))
+    assert [*happened, f"end: outcome {info['outcome']}, reward {reward}"] == documented
+
+
+def test_the_documentation_has_every_argument_and_every_key():
+    page = HighResVQAEnv.__doc__ or ""
+    rows = [line.split("|")[1] for line in page.splitlines() if line.strip().startswith("|")]
+    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    arguments = set(inspect.signature(HighResVQAEnv.__init__).parameters)
+    assert arguments - {"self", "dataset_options"} <= named
+    env = HighResVQAEnv(prompt="brief", expose_target=True)
+    assert set(env.reset(seed=0)[1]) <= named

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,15 +16,19 @@ from gymnasium.utils.env_checker import data_equivalence
 from PIL import Image
 
 from hrvision_env import Episode, HighResVQAEnv, Outcome
+from hrvision_env.dialogues import UserTurn
 from hrvision_env.dialogues.mgpo import Dialogue as Mgpo
+from hrvision_env.grading import Verdict
+from hrvision_env.rendering import CANVAS
 
 from .conftest import BOX, play, row
 
 KEYS = {
     "question_id": str, "dataset": str, "split": str, "category": tuple, "image_size": tuple,
-    "view_size": tuple, "turn": int, "max_turns": int, "outcome": str, "box": tuple,
+    "view_size": tuple, "turn": int, "max_turns": int, "outcome": str, "box": tuple, "boxes": tuple,
     "box_raw": tuple, "box_valid": bool, "invalid_reason": str, "crop_size": tuple,
-    "n_crops": int, "answer": str, "correct": bool, "system": str, "stop": tuple,
+    "n_crops": int, "answer": str, "correct": bool, "system": str, "error": str,
+    "stop": tuple, "fresh": bool,
 }  # fmt: skip
 
 
@@ -175,11 +181,15 @@ def test_the_target_is_exposed_on_demand(make):
 def test_a_crop_that_fails_ends_the_episode(make):
     env = make()
     play(env, "glove")
-    env.store._cache.clear()
+    env.referee.store.clear()
     env.sample.images[0].path.write_bytes(b"broken")
     observation, reward, terminated, truncated, info = env.step(BOX)
     assert (reward, terminated, truncated) == (0.0, True, False)
-    assert info["outcome"] == "error" and observation == {"text": "", "images": ()}
+    assert (
+        info["outcome"] == "error"
+        and "a.jpg" in info["error"]
+        and observation == {"text": "", "images": ()}
+    )
     assert env.episode.outcome is Outcome.ERROR and "a.jpg" in env.episode.error
     assert env.episode.turns[0].reply == BOX and env.episode.turns[0].crop_size is None
     assert env.reset(options={"question_id": "count"})[1]["outcome"] == "open"
@@ -211,6 +221,77 @@ def test_a_failure_outside_can_be_recorded(make):
         env.step("B")
 
 
+class Odd(Mgpo):
+    """A dialogue with a mistake in its second turn."""
+
+    mistake: Any = None
+
+    def next(self, sample, reply):
+        return type(self).mistake
+
+
+class NoTurn(Odd):
+    pass
+
+
+class TooManyMarkers(Odd):
+    mistake = UserTurn("<image> and <image>", show="views")
+
+
+class CropsOfNothing(Odd):
+    mistake = UserTurn("<image>", show="crops")
+
+
+class Endless(Odd):
+    mistake = UserTurn("Go on.", show="nothing")
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "replies", "words"),
+    [
+        ("NoTurn", 1, "turn 1: got None, expected a UserTurn or an End"),
+        ("TooManyMarkers", 1, "turn 1: its text has 2 <image> markers, expected 1, one per image"),
+        ("CropsOfNothing", 1, "turn 1: shows crops, but the reply before it holds no valid box"),
+        ("Endless", 2, "turn 2: goes on after its max_turns = 2 replies"),
+    ],
+)
+def test_a_dialogue_that_is_wrong_is_named(make, dialogue, replies, words):
+    env = make(dialogue=f"{__name__}:{dialogue}")
+    *_, end = play(env, "glove", *["no box"] * replies)
+    assert end[2] and end[4]["outcome"] == "error" and words in end[4]["error"]
+    assert f"dialogue '{__name__}:{dialogue}'" in env.episode.error
+
+
+def test_a_first_turn_that_is_wrong_is_an_error_of_reset(make, monkeypatch):
+    monkeypatch.setattr(Mgpo, "first", lambda self, sample: UserTurn("no marker"))
+    with pytest.raises(ValueError, match=r"'mgpo', turn 0: its text has 0 <image> markers, expec"):
+        make().reset(seed=0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (True, "grader: got True, expected a Verdict"),
+        ((True, 7.0, "x", "match"), "score: got 7.0, expected 0 to 1"),
+        ((True, float("nan"), "x", "match"), "score: got nan, expected 0 to 1"),
+        ((False, 0.0, None, "match"), "extracted: got None, expected a str"),
+    ],
+)
+def test_a_verdict_that_is_wrong_is_named(make, monkeypatch, verdict, words):
+    def grade(sample, text):
+        return Verdict(*verdict) if isinstance(verdict, tuple) else verdict
+
+    env = make(grader=f"{__name__}:broken_grader")
+    env.referee = replace(env.referee, grade=grade)
+    *_, end = play(env, "glove", BOX, "B")
+    assert end[1] == 0.0 and end[4]["outcome"] == "error" and words in end[4]["error"]
+
+
+def test_answers_can_be_written_down_whatever_they_hold(make):
+    *_, end = play(make(), "plate", BOX, "\\boxed{\ud800x}")
+    assert end[4]["answer"] == "\ufffdx" and json.dumps(end[4], ensure_ascii=False).encode()
+
+
 # -- Copies
 
 
@@ -228,37 +309,32 @@ def test_an_episode_can_be_copied_in_the_middle(make, twin_of):
 # -- Pictures
 
 
-def test_the_picture_shows_view_box_and_crop(make):
-    env = make(render_mode="rgb_array")
-    assert not env.render().any()
+def test_the_picture_follows_the_episode(make):
+    env = make(render_mode="rgb_array", max_turns=3)
+    pictures = [env.render()]
     play(env, "glove")
-    before = env.render()
-    env.step(BOX)
-    after = env.render()
-    assert before.shape == after.shape == (480, 960, 3) and after.dtype == np.uint8
-    assert (before[:, 480:] == before[0, 0]).all()  # no crop yet
-    assert not (after[:, 480:] == after[0, 0]).all()
-    # The view is 472 pixels wide at (4, 67); the box begins at 280 / 1148 of it.
-    x, y = 4 + round(280 * 472 / 1148), (480 - 345) // 2 + round(280 * 345 / 840)
-    assert tuple(after[y + 20, x]) == (255, 64, 64) != tuple(before[y + 20, x])
-    assert (after[:, :480] != before[:, :480]).any(axis=2).sum() < 3 * 2 * (120 + 60) + 200
+    pictures.append(env.render())
+    for reply in (BOX, "no box", "\\boxed{B}"):
+        env.step(reply)
+        pictures.append(env.render())
+    for before, after in itertools.pairwise(pictures):
+        assert after.shape == CANVAS and after.dtype == np.uint8 and (before != after).any()
     assert make().render() is None
 
 
-def test_the_picture_forgets_the_crop_when_the_next_box_is_invalid(make):
-    env = make(render_mode="rgb_array", max_turns=3)
-    play(env, "glove", BOX)
-    assert not (env.render()[:, 480:] == env.render()[0, 0]).all()
-    env.step("no box")
-    assert (env.render()[:, 480:] == env.render()[0, 0]).all()
+def test_the_words_follow_the_episode(make):
+    env = make(render_mode="ansi")
+    play(env, "glove", BOX, "\\boxed{B}")
+    text = env.render()
+    assert "What is the glove made of?" in text and "correct" in text and "bbox_2d" in text
 
 
 class NoCrop(Mgpo):
     """A dialogue of another package: a box is asked for, and the whole image comes back."""
 
-    def next(self, sample, turn, reply, box):
-        user = super().next(sample, turn, reply, box)
-        return replace(user, crop=False) if user else None
+    def next(self, sample, reply):
+        user = super().next(sample, reply)
+        return replace(user, show="views") if isinstance(user, UserTurn) else user
 
 
 def test_a_dialogue_decides_what_is_shown(make):

@@ -74,7 +74,7 @@ def test_any_conversation_keeps_the_contract(codec: Codec, system: str, turns: l
     assert collapsed == chat.collapsed_ids
     assert sizes == [image.n_tokens for image in chat.images]
     # And the record that crosses into training accepts it.
-    assert len(chat.trajectory(episode())) == len(mask)
+    assert len(chat.trajectories(episode())[0]) == len(mask)
 
 
 def test_sampled_ids_are_never_tokenised_again(codec: Codec) -> None:
@@ -135,3 +135,29 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(codec: Codec) -> None:
     with pytest.raises(ValueError, match="got no token"):
         chat.reply(Completion([], [], StopReason.LENGTH))
     assert len(chat.token_ids) == chat.prefix
+
+
+def test_what_is_hidden_is_a_segment_of_its_own(codec: Codec) -> None:
+    """A fresh conversation starts over: system text, tokens, images, shared prefix."""
+    chat, alone = Chat(codec, group="q", member=2), Chat(codec)
+    chat.observe("where? <image>", [noise_image(48, 32)], system="be brief")
+    there = codec.encode("there")
+    chat.reply(Completion(there, [-0.5] * len(there), StopReason.STOP))
+    chat.observe("what? <image>", [noise_image(32, 32)], system="be brief", fresh=True)
+    alone.observe("what? <image>", [noise_image(32, 32)], system="be brief")
+    assert chat.token_ids == alone.token_ids and chat.collapsed_ids == alone.collapsed_ids
+    assert chat.prefix == len(chat.token_ids) and chat.replies == 1 and len(chat.images) == 1
+    early = chat.trajectories(episode())
+    assert len(early) == 1  # nothing is sampled yet in the second segment
+    chat.reply(Completion([*codec.encode("A"), codec.im_end], [-1.0, -2.0], StopReason.EOS))
+    first, second = chat.trajectories(episode())
+    assert [int(t.loss_mask.sum()) for t in (first, second)] == [len(there), 2]
+    assert first.token_ids[first.loss_mask].tolist() == there
+    assert second.logprobs[second.loss_mask].tolist() == [-1.0, -2.0]
+    assert [t.images[0].grid for t in (first, second)] == [
+        codec.encode_image(noise_image(*size)).grid for size in ((48, 32), (32, 32))
+    ]
+    assert [t.member for t in (first, second)] == [2, 2] and second.prefix == alone.prefix
+    twin = chat.fork(1)
+    twin.observe("and?", fresh=True)
+    assert len(twin.earlier) == 2 and len(chat.earlier) == 1

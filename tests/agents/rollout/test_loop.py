@@ -204,3 +204,18 @@ def test_versions_are_noted(scripted: ScriptedEngine) -> None:
     scripted.load_weights(None, version=5)
     (group,) = rollout(make_env(), scripted, Sampling(), questions=[0])
     assert {t.policy_version for t in group.trajectories} == {5}
+
+
+def test_a_hidden_view_is_not_in_the_second_trajectory(scripted: ScriptedEngine) -> None:
+    stats = RolloutStats()
+    env = make_env(dialogue="crop_only")
+    (group,) = rollout(env, scripted, Sampling(), questions=[1], stats=stats)
+    assert [t.member for t in group.trajectories] == [0, 0, 1, 1]
+    assert [t.reward for t in group.trajectories] == [1.0, 1.0, 0.0, 0.0]
+    look, read, other, _ = group.trajectories
+    assert [len(t.images) for t in (look, read)] == [1, 1]
+    assert look.images[0] is other.images[0] and look.images[0].hash != read.images[0].hash
+    text = scripted.codec.decode(read.token_ids.tolist())
+    assert "Give the box" not in text and BOX_TEXT not in text and r"\boxed{B}" in text
+    assert stats.sampled_tokens == 2 * (34 + 10)
+    assert stats.total_tokens == sum(len(t) for t in group.trajectories)

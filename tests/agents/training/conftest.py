@@ -50,7 +50,7 @@ def make_group() -> MakeGroup:
                 crop = noise_image(2 * FACTOR, (2 + n % 2) * FACTOR, 100 * seed + n)
                 chat.observe("<image>\nWhat?", [crop])
                 chat.reply(random_reply(codec, rng, 2 + n % 3))
-            group.append(chat.trajectory(episode_of(f"g{seed}", float(n % 2))))
+            group.append(chat.trajectories(episode_of(f"g{seed}", float(n % 2)))[0])
         return group
 
     return make

@@ -15,7 +15,7 @@ SAMPLE = Sample("q", "What?", (ImageRef(data=b"", key="k"),), ("A",), boxes=(GOL
 
 
 def episode(box):
-    turns = (Turn("", 1, "", box=box), Turn("", 1, ""))
+    turns = (Turn("", 1, "", (box,) if box else ()), Turn("", 1, ""))
     sizes = ((1000, 1000),)
     return Episode("q", "d", "s", "mgpo", "brief", "", sizes, sizes, turns, Outcome.WRONG)
 

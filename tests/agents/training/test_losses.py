@@ -45,6 +45,14 @@ def test_trajectory_mean_by_hand():
     assert float(trajectory_mean(X, two_rows())) == 4.0
 
 
+def test_two_parts_of_one_episode_are_one_mean_by_hand():
+    # Both rows belong to one episode of 4 tokens: (1 + 2 + 6 + 5) / 4, over one episode.
+    inputs = two_rows(n_trajectories=1, lengths=torch.tensor([4, 4]))
+    assert float(trajectory_mean(X, inputs)) == 3.5
+    with pytest.raises(ValueError, match=r"lengths: got shape \(3,\), expected \[2\]"):
+        two_rows(lengths=torch.tensor([4, 4, 4]))
+
+
 def test_token_mean_by_hand():
     # (1 + 2 + 6 + 5) / 4
     assert float(token_mean(X, two_rows())) == 3.5

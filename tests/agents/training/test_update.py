@@ -49,6 +49,15 @@ def test_failed_episodes_enter_neither_mean_nor_loss(codec, make_group):
     assert [c.advantage for c in members] == pytest.approx([1 / 3, -2 / 3, 1 / 3])
 
 
+def test_an_episode_counts_once_however_many_trajectories_it_left(codec, make_group):
+    one, two, three = make_group(codec, 1, members=3)
+    hidden = dataclasses.replace(one, member=0)
+    group = group_of([one, hidden, two, three], [1.0, 1.0, 0.0, 0.0])
+    (members,), _ = credit([group], MGPO, MGPO.presets["paper"])
+    assert [c.trajectory.member for c in members] == [0, 0, 1, 2]
+    assert [c.advantage for c in members] == pytest.approx([2 / 3, 2 / 3, -1 / 3, -1 / 3])
+
+
 def test_a_group_that_failed_as_a_whole_is_left_out(codec, make_group):
     good = group_of(make_group(codec, 1, members=2), [1.0, 0.0])
     bad = group_of(make_group(codec, 2, members=2), [0.0, 0.0], failed={0, 1})

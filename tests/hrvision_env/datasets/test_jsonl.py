@@ -176,3 +176,10 @@ def test_an_episode_on_real_photographs(folder):
     assert observation["images"][0].size == (476, 448)
     *_, info = env.step("\\boxed{B}")
     assert info["correct"] and info["category"] == ()
+
+
+def test_questions_in_chinese_are_known_as_such(make_root):
+    questions = {"手套是什么材料的？": "zh", "What is it?": "en", "これは何ですか、材料": "en"}
+    rows = [row(id=str(n), question=text) for n, text in enumerate(questions)]
+    dataset = load("jsonl", "test", root=str(make_root(*rows)))
+    assert [dataset[n].language for n in range(3)] == list(questions.values())

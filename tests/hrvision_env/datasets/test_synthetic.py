@@ -113,7 +113,7 @@ def test_larger_images_scale_everything_along():
     ("options", "message"),
     [
         ({"split": "tset"}, "split: got 'tset', expected one of train, test, ood"),
-        ({"side": 500}, "side: got 500, expected 1024 to 4096"),
+        ({"side": 500}, "side: got 500, expected 1024 to 16384"),
         ({"side": 1500.5}, "side: got 1500.5"),
         ({"size": -1}, "size: got -1"),
         ({"size": "10"}, "size: got '10'"),

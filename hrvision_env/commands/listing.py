@@ -1,0 +1,71 @@
+"""`list`: everything that can be named in `gymnasium.make`, with a line each."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+
+import gymnasium as gym
+
+from ..actions.forms import FORMS
+from ..dialogues import WORDS
+from ..images import DIALECTS
+from ..plugins import available, resolve
+
+Rows = list[tuple[str, str]]
+
+PLUGINS = {
+    "dialogues": ("dialogue=", "hrvision_env.dialogues"),
+    "datasets": ("dataset=", "hrvision_env.datasets"),
+    "graders": ("grader=", "hrvision_env.grading"),
+}
+
+
+def listing() -> Iterator[str]:
+    """The lines that `list` prints."""
+    sections: dict[str, Rows] = {"environments": environments()}
+    for title, (argument, package) in PLUGINS.items():
+        sections[f"{title} ({argument})"] = plugins(package)
+    sections["dialects (box_dialect=)"] = [(name, WORDS["en"].frames[name]) for name in DIALECTS]
+    forms = [(name, " ".join(form.example.split())) for name, form in FORMS.items()]
+    sections["box forms (box_form=)"] = forms
+    width = max(len(name) for rows in sections.values() for name, _ in rows)
+    for title, rows in sections.items():
+        yield title
+        for name, text in rows:
+            yield f"  {name:<{width}}  {text}"
+        yield ""
+    yield "Plug-ins of your own are named by import path: my_pkg.my_module:name"
+
+
+def environments() -> Rows:
+    """Ids of the registered environments of this package."""
+    rows = []
+    for spec in gym.registry.values():
+        entry = spec.entry_point
+        if isinstance(entry, str) and entry.startswith("hrvision_env"):
+            module, _, name = entry.partition(":")
+            rows.append(
+                (spec.id, first_sentence(resolve("hrvision_env", f"{module}:{name}", name)))
+            )
+    return sorted(rows)
+
+
+def plugins(package: str) -> Rows:
+    """Names of the plug-ins of a package. One that cannot be imported says why."""
+    rows = []
+    for name in available(package):
+        try:
+            text = first_sentence(importlib.import_module(f"{package}.{name}"))
+        except Exception as error:  # somebody's own file in there may be broken
+            text = f"cannot be imported: {type(error).__name__}: {error}"
+        rows.append((name, text))
+    return rows
+
+
+def first_sentence(thing: object) -> str:
+    """The beginning of a docstring, in one line."""
+    paragraph = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[^.]\.)\s", paragraph)[0]
