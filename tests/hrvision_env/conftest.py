@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hrvision_env import HighResVQAEnv
+from hrvision_env import HighResVQAEnv, HighResVQAVectorEnv
 
 OPTIONS = {"A": "rubber", "B": "cotton", "C": "kevlar", "D": "leather"}
 
@@ -101,6 +101,19 @@ def make(folder: Path) -> MakeEnv:
         return env
 
     return make_env
+
+
+@pytest.fixture
+def make_vec(folder: Path) -> Callable[..., HighResVQAVectorEnv]:
+    """Vector environments on that folder."""
+
+    def make_vec_env(num_envs: int = 4, group_size: int = 2, **options: Any) -> HighResVQAVectorEnv:
+        options = {"dataset": "jsonl", "root": str(folder), "prompt": "brief", **options}
+        envs = gym.make_vec("HighResVQA-v0", num_envs=num_envs, group_size=group_size, **options)
+        assert isinstance(envs, HighResVQAVectorEnv)
+        return envs
+
+    return make_vec_env
 
 
 def play(env: HighResVQAEnv, question: str, *replies: str) -> list[tuple[Any, ...]]:
