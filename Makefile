@@ -1,6 +1,7 @@
 # Everything starts here: `make quickstart` and `make test`. Needs Python >= 3.11 and make.
 PYTHON ?= python3
 PYTEST_ARGS ?=
+GPU_PYTHON ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -13,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help quickstart test test-slow test-browser test-peers lint format clean
+.PHONY: help quickstart test test-slow test-browser test-peers test-vllm gpu-check lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,8 @@ help:
 	@echo 'make test-slow    the tests that take longer: a million fuzzed replies and the like'
 	@echo 'make test-browser what people see and click, in headless Chromium'
 	@echo 'make test-peers   our ports of other projects, against those projects (installs them)'
+	@echo 'make test-vllm    the vLLM engine with the real vLLM, on the CPU (installs it)'
+	@echo 'make gpu-check    what only a GPU shows (GPU_PYTHON: the Python of an environment with vLLM)'
 	@echo 'make lint         ruff, its formatter as a check, mypy'
 	@echo 'make format       put the code into shape'
 	@echo 'make clean        remove $(VENV), caches and build outputs (runs/ stays)'
@@ -41,6 +44,14 @@ test-browser: $(STAMP)
 
 test-peers: $(STAMP)
 	@$(RUN) -m pytest -m peers tests/peers $(PYTEST_ARGS)
+
+# Child processes start with the same path: the folder makes torchvision importable for them, too.
+test-vllm: $(STAMP)
+	@vllm=$$($(RUN) -m tests.vllm.environment) && PYTHONPATH=tests/vllm/site:. HF_HUB_OFFLINE=1 \
+		$$vllm -m pytest -m vllm tests/vllm $(PYTEST_ARGS)
+
+gpu-check: $(if $(GPU_PYTHON),,$(STAMP))
+	@HF_HUB_OFFLINE=1 $(or $(GPU_PYTHON),$(RUN)) -m pytest -m gpu $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check .

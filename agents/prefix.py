@@ -16,8 +16,10 @@ tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,14 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
 
 from .rollout.codec import EncodedImage
+from .rollout.engines import Sampling
 from .vlm import VLM, ImageFeatures
 
 MAX_LOGITS = 2**26
 """Logits held at once by `logprobs_of`; longer inputs go through the head in pieces."""
+
+
+Encoder = Callable[[Iterable[EncodedImage]], dict[str, ImageFeatures]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +56,13 @@ class SharedPrefix:
 
     After `forward`, `cache` and `mask` hold all rows' past: whoever generates goes on from there
     (unless it was told to keep none).
+    `encode` gives the images' features (default: `vlm.encode_images`).
     Raises ValueError for a row whose prefix is empty, too long, or ends inside an image.
     """
 
-    def __init__(self, vlm: VLM, rows: Sequence[Row]) -> None:
+    def __init__(self, vlm: VLM, rows: Sequence[Row], encode: Encoder | None = None) -> None:
         self.vlm = vlm
+        self.encode = encode or vlm.encode_images
         self.rows = list(rows)
         self.cuts = [self._cut(row) for row in self.rows]
         self.owners: list[int] = []
@@ -71,8 +79,6 @@ class SharedPrefix:
             self.owners.append(known[key])
         self.lengths = np.array([len(row.token_ids) - row.prefix + 1 for row in self.rows])
         """[N] tokens of each branch."""
-        self.next_positions = np.zeros(0, dtype=np.int64)
-        """[N] the M-RoPE position of the token after each row, which ends in text."""
         self.cache = DynamicCache(config=vlm.model.config)
         self.mask = torch.zeros(0, dtype=torch.bool)
         """[N, P + L] bool, True on tokens."""
@@ -94,24 +100,9 @@ class SharedPrefix:
         With `keep_cache=False` rows that share nothing run without a cache, which is how they can
         be trained with gradient checkpointing.
         """
-        rows, vlm = self.rows, self.vlm
-        features = vlm.encode_images(image for row in rows for image in row.images)
-        positions = [
-            vlm.positions(row.token_ids, [image.grid for image in row.images]).numpy()
-            for row in rows
-        ]
-        self.next_positions = np.array([int(p[:, -1].max()) + 1 for p in positions])
-        heads = [rows[n] for n in self.firsts]
-        prefix = _Padded(
-            [row.token_ids[: row.prefix - 1] for row in heads],
-            [positions[n][:, : rows[n].prefix - 1] for n in self.firsts],
-            [features[i.hash] for n in self.firsts for i in rows[n].images[: self.cuts[n]]],
-        )
-        branch = _Padded(
-            [row.token_ids[row.prefix - 1 :] for row in rows],
-            [p[:, row.prefix - 1 :] for row, p in zip(rows, positions, strict=True)],
-            [features[i.hash] for n, row in enumerate(rows) for i in row.images[self.cuts[n] :]],
-        )
+        vlm = self.vlm
+        features = self.encode(image for row in self.rows for image in row.images)
+        prefix, branch = self._prefixes(features), self.branches(features)
         self.mask = branch.mask.to(vlm.device)
         if not prefix.mask.shape[1] and not keep_cache:
             return branch.run(vlm, None, self.mask)
@@ -120,6 +111,40 @@ class SharedPrefix:
             self._spread()
             self.mask = torch.cat([prefix.mask.to(vlm.device)[self.owners], self.mask], dim=1)
         return branch.run(vlm, self.cache, self.mask)
+
+    @cached_property
+    def positions(self) -> list[np.ndarray]:
+        """[3, T] of each row."""
+        return [
+            self.vlm.positions(row.token_ids, [image.grid for image in row.images]).numpy()
+            for row in self.rows
+        ]
+
+    @cached_property
+    def next_positions(self) -> np.ndarray:
+        """[N] the M-RoPE position of the token after each row, which ends in text."""
+        return np.array([int(p[:, -1].max()) + 1 for p in self.positions])
+
+    def _prefixes(self, features: dict[str, ImageFeatures]) -> Padded:
+        heads = [(self.rows[n], self.positions[n], self.cuts[n]) for n in self.firsts]
+        return Padded(
+            [row.token_ids[: row.prefix - 1] for row, _, _ in heads],
+            [places[:, : row.prefix - 1] for row, places, _ in heads],
+            [features[i.hash] for row, _, cut in heads for i in row.images[:cut]],
+        )
+
+    def branches(self, features: dict[str, ImageFeatures], part: slice = slice(None)) -> Padded:
+        """What follows the cached prefixes of some rows; `features` of its images, by hash."""
+        rows, cuts, positions = self.rows[part], self.cuts[part], self.positions[part]
+        return Padded(
+            [row.token_ids[row.prefix - 1 :] for row in rows],
+            [p[:, row.prefix - 1 :] for row, p in zip(rows, positions, strict=True)],
+            [
+                features[i.hash]
+                for row, cut in zip(rows, cuts, strict=True)
+                for i in row.images[cut:]
+            ],
+        )
 
     def _spread(self) -> None:
         """Give every sibling its group's prefix."""
@@ -131,7 +156,7 @@ class SharedPrefix:
             self.cache.batch_select_indices(torch.tensor(self.owners, device=self.vlm.device))
 
 
-class _Padded:
+class Padded:
     """Token rows of different lengths as tensors, padded on the right.
 
     Every row starts with a token, so no query is left without a key. Where padding lies between
@@ -152,10 +177,12 @@ class _Padded:
         self.tokens, self.places = torch.from_numpy(tokens), torch.from_numpy(places)
         self.mask, self.features = torch.from_numpy(mask), features
 
-    def run(self, vlm: VLM, cache: DynamicCache | None, mask: Tensor) -> Tensor:
+    def run(self, vlm: VLM, cache: Any, mask: Tensor, **attention: Any) -> Tensor:
+        """Last hidden states [N, L, D]; arguments as those of `VLM.hidden`."""
         # A padding token must not look like an image.
         tokens = self.tokens.masked_fill(~self.mask, vlm.codec.pad).to(vlm.device)
-        return vlm.hidden(tokens, self.places.to(vlm.device), mask, self.features, cache)
+        places = self.places.to(vlm.device)
+        return vlm.hidden(tokens, places, mask, self.features, cache, **attention)
 
 
 def trained_hidden(
@@ -198,16 +225,61 @@ def _until(vlm: VLM, row: Row, end: int) -> Row:
 
 
 def distribution(
-    hidden: Tensor, lm_head: nn.Module, temperature: float, banned: Sequence[int]
+    hidden: Tensor,
+    lm_head: nn.Module,
+    temperature: float,
+    banned: Sequence[int],
+    sampling: Sampling | None = None,
 ) -> Tensor:
-    """Log-probs [K, V] float32 of the sampling distribution: -inf on banned ids, logits / T."""
+    """Log-probs [K, V] float32 of the sampling distribution: -inf on banned ids, logits / T.
+
+    With a `sampling` that is truncated, ids that it leaves out are -inf too, and the rest is
+    renormalised (see `truncate`). A trainer's distribution is not truncated.
+    """
     if temperature <= 0:
         raise ValueError(f"temperature: got {temperature}, expected a number above 0")
     logits = lm_head(hidden).float() / temperature
     if banned:
-        ids = torch.tensor(banned, device=logits.device)
-        logits = logits.index_fill(-1, ids, float("-inf"))
+        logits = logits.index_fill(-1, _indices(tuple(banned), logits.device), float("-inf"))
+    if sampling is not None and sampling.truncated:
+        logits = truncate(logits, sampling)
     return logits.log_softmax(-1)
+
+
+@lru_cache(maxsize=16)
+def _indices(ids: tuple[int, ...], device: torch.device) -> Tensor:
+    # Copied to the device once; not an inference tensor, as training saves it for its gradients.
+    with torch.inference_mode(False):
+        return torch.tensor(ids, device=device)
+
+
+def truncate(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Logits [K, V] with -inf on what min-p, top-k and top-p leave out, in vLLM's order.
+
+    The temperature is in `logits` already. Stay:
+
+    1. `min_p`: ids of at least `min_p` times the likeliest one's probability;
+    2. `top_k`: of these the `top_k` likeliest;
+    3. `top_p`: of these, with their probabilities summing to 1, the smallest set of the likeliest
+       that reaches `top_p`: an id stays while those before it sum to less.
+
+    Each rule is a lower bound on the logit, so ids that are as likely as the last one to stay all
+    stay: the set never depends on how equal numbers are sorted. The likeliest id always stays. A
+    row with NaN has no set; it disturbs no other row.
+    """
+    floor = torch.full_like(logits[..., :1], float("-inf"))
+    if sampling.min_p > 0:
+        floor = logits.amax(-1, keepdim=True) + math.log(sampling.min_p)
+    if 0 < sampling.top_k < logits.shape[-1]:
+        floor = floor.maximum(logits.topk(sampling.top_k, dim=-1).values[..., -1:])
+    logits = logits.masked_fill(logits < floor, float("-inf"))
+    if sampling.top_p == 1:
+        return logits
+    ordered = logits.sort(dim=-1, descending=True).values
+    probs = ordered.softmax(-1)
+    staying = (probs.cumsum(-1) - probs < sampling.top_p).sum(-1, keepdim=True)
+    floor = ordered.gather(-1, (staying - 1).clamp(min=0))  # NaN: none stays
+    return logits.masked_fill(logits < floor, float("-inf"))
 
 
 def logprobs_of(

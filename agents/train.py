@@ -18,10 +18,12 @@ from hrvision_env.datasets import options_of
 from hrvision_env.env import HighResVQAEnv
 from hrvision_env.plugins import available, resolve
 
-from .config import Config, ConfigError, env_defaults, load
+from .config import Config, load
+from .config_env import env_defaults
 from .config_text import argument_docs, field_table, format_table
+from .failures import FAILURES, told
+from .rollout.engines import engine_options
 from .training.algorithm import algorithms, get_algorithm
-from .training.optimizer import TrainingError
 from .training.trainer import Trainer
 
 USAGE = """\
@@ -42,13 +44,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     try:
         trainer = Trainer(load(words[0], words[1:]))
-    except (ConfigError, ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except FAILURES as error:
+        print(f"error: {told(error)}", file=sys.stderr)
         return 2
     try:
         trainer.fit()
-    except TrainingError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except FAILURES as error:
+        print(f"error: {told(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -62,6 +64,9 @@ def help_text() -> str:
     parts += [format_table([(f"env.{k}", d, docs[k]) for k, d in env_defaults().items()])]
     parts += ["\nOptions of the datasets, e.g. --env.dataset jsonl --env.root photos:"]
     parts += [_dataset_help(name) for name in available("hrvision_env.datasets")]
+    for name in available("agents.rollout.engines"):
+        rows = list(field_table(engine_options(name), "engine."))
+        parts += [f"\n--engine.name {name}:", format_table(rows)] if rows else []
     for name in algorithms():
         for preset, options in get_algorithm(name).presets.items():
             parts.append(f"\n--algorithm.name {name} --algorithm.preset {preset}:")

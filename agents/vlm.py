@@ -6,11 +6,9 @@ ids, positions, masks and features. Shapes: N rows, L tokens, D hidden size, n i
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,23 +16,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, DynamicCache
+from transformers import AutoModelForImageTextToText
 
+from .adapters import add_lora, checkpoint_weights, merged
+from .bounded import Bounded
+from .devices import device_of, dtype_of
+from .families import family_of
 from .rollout.codec import Codec, EncodedImage, reading
+from .weight_watch import WeightWatch
 
 Grid = tuple[int, int, int]
 
-LORA_TARGETS = r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj"
-"""What LoRA adapts unless told otherwise: every linear layer of the language model."""
-
-LORA_OPTIONS = (
-    "r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules",
-    "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern",
-)  # fmt: skip
-"""What `LoraConfig` may be given: with these alone an adapter is W + BA, which `save` writes."""
-
 TAIL = 64
 """Positions are computed for text tails rounded up to this many tokens, so that they are reused."""
+LAYOUT_BYTES = 32 * 2**20
+"""Positions that are kept. Those of a view come again with every sibling, those of a crop never."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +51,24 @@ class ImageFeatures:
         return ImageFeatures(self.embeds.clone(), tuple(d.clone() for d in self.deepstack))
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Positions [3, L] of one arrangement of texts and images."""
+
+    positions: Tensor
+
+    @property
+    def n_bytes(self) -> int:
+        return self.positions.numel() * self.positions.element_size()
+
+
 class VLM:
     """A vision-language model that is run by explicit positions, masks and image features.
 
     `freeze_vision` takes the vision tower out of training; its features are then kept by image
-    hash (up to `feature_cache_mb` megabytes). Raises ValueError for a model that has no M-RoPE
-    positions of its own or whose image processor disagrees with its vision tower.
+    hash (up to `feature_cache_mb` megabytes) while no change of its weights is seen.
+    Raises ValueError for a model of no known family (see `families`) or whose image processor
+    disagrees with its vision tower.
     """
 
     def __init__(
@@ -76,20 +84,18 @@ class VLM:
         self.codec = codec
         self.freeze_vision = freeze_vision
         self.max_patches = max_patches
-        self._cache_bytes = feature_cache_mb * 2**20
-        self._features: OrderedDict[str, ImageFeatures] = OrderedDict()
-        self._feature_bytes = 0
-        self._positions = lru_cache(maxsize=4096)(self._layout_positions)
+        self._features: Bounded[ImageFeatures] = Bounded(feature_cache_mb * 2**20)
+        self._layouts: Bounded[Layout] = Bounded(LAYOUT_BYTES)
+        self._tower = WeightWatch()
         self._check()
         if freeze_vision:
             self.body.visual.requires_grad_(False)
 
     def _check(self) -> None:
         name = self.model.config.name_or_path or type(self.model).__name__
-        if not hasattr(self.body, "get_rope_index") or not hasattr(self.body, "visual"):
-            raise ValueError(
-                f"{name}: got a {type(self.model).__name__}, expected Qwen2.5-VL or Qwen3-VL"
-            )
+        got, wanted = type(self.model).__name__, family_of(self.model.config).model_class
+        if got != wanted:
+            raise ValueError(f"{name}: got a {got}, expected a {wanted}")
         vision, text = self.model.config.vision_config, self.model.config.text_config
         expected = (vision.patch_size * vision.spatial_merge_size, vision.spatial_merge_size)
         if (self.codec.factor, self.codec.merge) != expected:
@@ -110,19 +116,19 @@ class VLM:
         cls,
         folder: str | Path,
         *,
-        dtype: str = "float32",
+        dtype: str = "auto",
         device: str = "cpu",
         lora: dict[str, Any] | None = None,
         freeze_vision: bool = True,
     ) -> VLM:
         """Load a model folder or a cached hub id.
 
-        `dtype` is "float32" or "bfloat16", `device` "cpu", "cuda" or "auto". `lora` holds fields
-        of peft's `LoraConfig` (those in `LORA_OPTIONS`); with it everything but the adapters is
-        frozen. Raises FileNotFoundError or ValueError that names what the folder lacks.
+        `dtype` is "float32", "bfloat16" or "auto" (bfloat16 on a GPU, float32 on a CPU), `device`
+        "cpu", "cuda" or "auto". `lora` holds fields of peft's `LoraConfig`
+        (`adapters.LORA_OPTIONS`); with it everything but the adapters is frozen. Raises
+        FileNotFoundError or ValueError that names what the folder lacks.
         """
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype: got {dtype!r}, expected 'float32' or 'bfloat16'")
+        dtype, device = dtype_of(dtype, device), device_of(device)
         codec = Codec.from_pretrained(folder)
         loader: Any = AutoModelForImageTextToText
         with reading(folder):
@@ -132,51 +138,37 @@ class VLM:
         missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
         if missing:
             raise ValueError(f"model folder {folder}: no fitting weights for {', '.join(missing)}")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         vlm = cls(model.to(device).eval(), codec, freeze_vision=freeze_vision)
         if lora is not None:
             vlm.add_lora(lora)
         return vlm
 
     def add_lora(self, options: dict[str, Any]) -> None:
-        """Freeze the model and train low-rank adapters inside it.
-
-        Raises ValueError for an option outside `LORA_OPTIONS`.
-        """
-        from peft import LoraConfig, inject_adapter_in_model
-
-        if unknown := sorted(options.keys() - LORA_OPTIONS):
-            raise ValueError(f"lora: got {', '.join(unknown)}, expected some of {LORA_OPTIONS}")
-        config = LoraConfig(**{"target_modules": LORA_TARGETS, **options})
-        self.model = inject_adapter_in_model(config, self.model)
-        for name, parameter in self.model.named_parameters():
-            frozen = self.freeze_vision and ".visual." in name
-            parameter.requires_grad_("lora_" in name and not frozen)
+        """Freeze the model and train low-rank adapters inside it; see `adapters.add_lora`."""
+        self.model = add_lora(self.model, options, freeze_vision=self.freeze_vision)
         self.freeze_vision = not any(p.requires_grad for p in self.body.visual.parameters())
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and tensors as `save` writes them, for another engine to load, one at a time.
+
+        Adapters are added to the weights they adapt. Where the head is tied to the embedding only
+        the embedding comes, as in the checkpoint. Tensors may be the model's own: copy to keep.
+        """
+        return checkpoint_weights(self.model)
 
     def save(self, folder: str | Path) -> None:
         """Write the Hugging Face layout, tokenizer and preprocessor included.
 
-        Adapters are added to the weights they adapt: the folder loads like any other model.
+        The weights are those of `weights`: the folder loads like any other model.
         """
-        state, prefixes = {}, []
-        for name, module in self.model.named_modules():
-            if hasattr(module, "get_delta_weight"):
-                prefixes.append(name)
-        for name, tensor in self.model.state_dict().items():
-            owner = next((p for p in prefixes if name.startswith(p + ".")), None)
-            if owner is None:
-                state[name] = tensor
-            elif ".base_layer." in name:
-                delta = 0.0
-                if name.endswith(".weight"):
-                    layer = self.model.get_submodule(owner)
-                    delta = sum(layer.get_delta_weight(a) for a in layer.active_adapters)
-                state[name.replace(".base_layer.", ".")] = tensor + delta
-        self.model.save_pretrained(folder, state_dict=state)
+        self.model.save_pretrained(folder, state_dict=dict(merged(self.model)))
         self.codec.tokenizer.save_pretrained(folder)
         self.codec.image_processor.save_pretrained(folder)
+
+    @property
+    def context(self) -> int:
+        """Tokens of the longest conversation that the model was made for."""
+        return int(self.model.config.text_config.max_position_embeddings)
 
     @property
     def body(self) -> Any:
@@ -209,24 +201,29 @@ class VLM:
     def encode_images(self, images: Iterable[EncodedImage]) -> dict[str, ImageFeatures]:
         """Features by hash; the vision tower sees every distinct image once.
 
-        With a frozen tower they are remembered between calls and carry no gradient.
+        With a frozen tower they are remembered between calls and carry no gradient. Weights that
+        the tower was given by `load_state_dict` are noticed; see `forget_stale_images`.
         """
         distinct = {image.hash: image for image in images}
         if not self.freeze_vision:
             return self._run_vision(list(distinct.values()))
-        known = {key: self._features[key] for key in distinct if key in self._features}
+        self.forget_stale_images(inside=False)
+        found = {key: self._features.get(key) for key in distinct}
+        known = {key: value for key, value in found.items() if value is not None}
         new = [image for key, image in distinct.items() if key not in known]
         if new:
             # Not inference tensors, even when called from an engine: training uses them again.
             with torch.inference_mode(False), torch.no_grad():
                 known |= {key: value.copy() for key, value in self._run_vision(new).items()}
-        self._remember(known)
+        for key, value in known.items():
+            self._features.put(key, value)
         return known
 
     def _run_vision(self, images: list[EncodedImage]) -> dict[str, ImageFeatures]:
         features: dict[str, ImageFeatures] = {}
         for chunk in _chunks(images, self.max_patches):
-            pixels = torch.from_numpy(np.concatenate([image.pixel_values for image in chunk]))
+            patches = [self.codec.pixel_values(image) for image in chunk]
+            pixels = torch.from_numpy(np.concatenate(patches))
             grids = torch.tensor([image.grid for image in chunk])
             out = self.body.get_image_features(
                 pixels.to(self.device), grids.to(self.device), return_dict=True
@@ -236,19 +233,14 @@ class VLM:
                 features[image.hash] = ImageFeatures(embeds, tuple(deepstack))
         return features
 
-    def _remember(self, features: dict[str, ImageFeatures]) -> None:
-        for key, value in features.items():
-            if key not in self._features:
-                self._features[key] = value
-                self._feature_bytes += value.n_bytes
-            self._features.move_to_end(key)
-        while self._feature_bytes > self._cache_bytes:
-            self._feature_bytes -= self._features.popitem(last=False)[1].n_bytes
-
     def forget_images(self) -> None:
         """Drop all remembered features: the vision tower has other weights now."""
         self._features.clear()
-        self._feature_bytes = 0
+
+    def forget_stale_images(self, inside: bool = True) -> None:
+        """Drop them if the tower's weights have changed, as far as `WeightWatch` sees that."""
+        if self._tower.changed(self.body.visual, inside):
+            self.forget_images()
 
     def positions(self, token_ids: Sequence[int] | np.ndarray, grids: Sequence[Grid]) -> Tensor:
         """M-RoPE positions [3, L] (CPU) of a whole conversation, by the model's own rule.
@@ -260,9 +252,10 @@ class VLM:
         length, tail = len(placeholder), len(placeholder) - int(edges[-1] if edges.size else 0)
         # A text tail counts on by one: a longer conversation begins with the same positions.
         padded = length if placeholder[-1] else length - tail + -(-tail // TAIL) * TAIL
-        return self._positions((*edges.tolist(), padded), bool(placeholder[0]), tuple(grids))[
-            :, :length
-        ]
+        key = (*edges.tolist(), padded), bool(placeholder[0]), tuple(grids)
+        layout = self._layouts.get(key) or Layout(self._layout_positions(*key))
+        self._layouts.put(key, layout)
+        return layout.positions[:, :length]
 
     def _layout_positions(
         self, edges: tuple[int, ...], image_first: bool, grids: tuple[Grid, ...]
@@ -287,12 +280,14 @@ class VLM:
         positions: Tensor,
         mask: Tensor,
         features: Sequence[ImageFeatures] = (),
-        cache: DynamicCache | None = None,
+        cache: Any = None,
+        **attention: Any,
     ) -> Tensor:
         """The decoder's last hidden states [N, L, D]; `lm_head` is left to the caller.
 
         `token_ids` [N, L]; `positions` [3, N, L]; `mask` [N, past + L], False on padding;
-        `features` of the images in `token_ids`, row by row; `cache` holds the past and grows by L.
+        `features` of the images in `token_ids`, row by row; `cache` (transformers' `Cache`) holds
+        the past and grows by L. `attention` reaches the attention function of every layer.
         """
         if cache is not None and self.model.training and self._checkpoints():
             raise ValueError(
@@ -316,6 +311,7 @@ class VLM:
             mm_encoder_outputs=images,
             past_key_values=cache,
             use_cache=cache is not None,
+            **attention,
         )
         return out.last_hidden_state
 
@@ -324,7 +320,7 @@ def _chunks(images: list[EncodedImage], max_patches: int) -> Iterator[list[Encod
     """Consecutive images of at most `max_patches` patches in total (or a single larger one)."""
     chunk: list[EncodedImage] = []
     for image in images:
-        if chunk and sum(len(i.pixel_values) for i in (*chunk, image)) > max_patches:
+        if chunk and sum(i.n_patches for i in (*chunk, image)) > max_patches:
             yield chunk
             chunk = []
         chunk.append(image)

@@ -1,18 +1,15 @@
-"""Play questions with agents, here or in several processes; every finished chunk is kept at once.
+"""Play questions with agents, here or in several processes; what is finished is kept at once.
 
 The work is cut into tasks: one agent on a chunk of one dataset's questions. A process keeps the
-model of its last task, so an agent is loaded once per process.
+engine of its last task, so an agent is loaded once per process.
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +18,20 @@ from hrvision_env.records import Episode, Sample
 from hrvision_env.scripted import SCRIPTED, Agent, play
 from hrvision_env.vector import HighResVQAVectorEnv
 
+from . import workers as processes
 from .metrics import Row, make_row
 from .specs import AgentSpec, DatasetSpec
 
 CHUNK = 64
-"""Questions per task, and episodes that run at the same time."""
+"""Questions per task. An agent that plays more than these at once has tasks of four times as many
+as it plays: at the end of each it waits for the last ones."""
 
-Played = list[tuple[Sample, Episode]]
+Played = tuple[Sample, Episode]
+
+
+class AgentError(RuntimeError):
+    """An agent that cannot play: its model, its key, its server or what it is asked for is wrong.
+    The text says what, on a line."""
 
 
 @dataclass(frozen=True)
@@ -58,28 +62,29 @@ def make_tasks(
     """
     for agent in agents:
         HighResVQAEnv(**agent.env_for(datasets[0])).close()
-    chunks = {}
+    counts = {}
     for dataset in datasets:
         env = HighResVQAEnv(**agents[0].env_for(dataset))
         size = len(env.dataset)
-        chunks[dataset.name] = chunk(size if limit is None else min(limit, size))
+        counts[dataset.name] = size if limit is None else min(limit, size)
         env.close()
     return [
         Task(agent, dataset, questions, draws, seed)
         for agent in agents
         for dataset in datasets
-        for draws in ((False, True) if sampled and agent.model else (False,))
-        for questions in chunks[dataset.name]
+        for draws in ((False, True) if sampled and not agent.scripted else (False,))
+        for questions in chunk(counts[dataset.name], agent.batch)
     ]
 
 
-def chunk(count: int) -> list[tuple[int, ...]]:
-    """The indices below `count` in pieces of at most CHUNK.
+def chunk(count: int, batch: int = CHUNK) -> list[tuple[int, ...]]:
+    """The indices below `count` in pieces for an agent that plays `batch` at once.
 
     >>> [len(piece) for piece in chunk(150)]
     [64, 64, 22]
     """
-    return [tuple(range(n, min(n + CHUNK, count))) for n in range(0, count, CHUNK)]
+    size = CHUNK if batch <= CHUNK else 4 * batch
+    return [tuple(range(n, min(n + size, count))) for n in range(0, count, size)]
 
 
 def run_tasks(
@@ -89,86 +94,132 @@ def run_tasks(
     workers: int = 1,
     progress: Callable[[int, int, str], None] = lambda done, total, agent: None,
 ) -> list[Row]:
-    """Run all tasks and append a line per episode to `path` as soon as its chunk is done.
+    """Run all tasks and append a line per episode to `path` as soon as it is played. However this
+    ends, what was played is there, and nothing more is asked of any server.
 
     `progress` is called with (episodes done, episodes in all, agent). Rows come back in the order
-    of the tasks. Raises what a task raised, and BrokenProcessPool when a process died.
+    of the tasks. Raises AgentError, whatever else a task raised, and WorkerDied.
     """
     total, done = sum(len(task.questions) for task in tasks), 0
-    results: list[list[Row]] = [[] for _ in tasks]
-    with path.open("a", encoding="utf-8") as file:
-        for index, rows in _results(tasks, workers):
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            file.flush()
-            results[index] = rows
+    results: list[dict[int, Row]] = [{} for _ in tasks]
+    with path.open("ab", buffering=0) as file:  # one write: Ctrl-C leaves no half of a line
+
+        def keep(number: int, rows: list[Row]) -> None:
+            nonlocal done
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+            file.write("".join(lines).encode())
+            results[number] |= {row["index"]: row for row in rows}
             done += len(rows)
-            progress(done, total, tasks[index].agent.name)
-    return [row for rows in results for row in rows]
+            progress(done, total, tasks[number].agent.name)
+
+        if min(workers, len(tasks)) > 1:
+            processes.run(run_task, tasks, workers, keep, _close_engine)
+        else:
+            for number, task in enumerate(tasks):
+                with closing(run_task(task)) as parts:
+                    for rows in parts:
+                        keep(number, rows)
+    return [rows[n] for task, rows in zip(tasks, results, strict=True) for n in task.questions]
 
 
-def _results(tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, list[Row]]]:
-    numbered = list(enumerate(tasks))
-    if min(workers, len(tasks)) <= 1:
-        yield from map(_run_numbered, numbered)
-        return
-    # Fresh processes: a fork would inherit threads and locks of the libraries loaded here. Ctrl-C
-    # goes to this process alone, which ends them after the task that they are at.
-    pool = ProcessPoolExecutor(
-        min(workers, len(tasks)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
-    )
-    try:
-        for done in as_completed([pool.submit(_run_numbered, one) for one in numbered]):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _run_numbered(numbered: tuple[int, Task]) -> tuple[int, list[Row]]:
-    return numbered[0], run_task(numbered[1])
-
-
-def run_task(task: Task) -> list[Row]:
-    """Play one task's questions in this process."""
-    env = task.agent.env_for(task.dataset)
+def run_task(task: Task) -> Generator[list[Row], None, None]:
+    """Play one task's questions in this process; rows come as they are ready. Raises AgentError,
+    and whatever is nobody's fault but ours."""
     play = _play_scripted if task.agent.scripted else _play_model
-    return [
-        make_row(task.agent.name, task.dataset.name, sample, episode, task.sampled)
-        for sample, episode in play(task, env)
-    ]
+    return play(task, task.agent.env_for(task.dataset))
 
 
-def _play_scripted(task: Task, env_options: dict[str, Any]) -> Played:
+def _row(task: Task, index: int, played: Played, usage: dict[str, Any] | None = None) -> Row:
+    sample, episode = played
+    row = make_row(task.agent.name, task.dataset.name, sample, episode, task.sampled)
+    return {**row, "index": index, **({"usage": usage} if usage else {})}
+
+
+def _play_scripted(task: Task, env_options: dict[str, Any]) -> Generator[list[Row], None, None]:
     agent: Agent = SCRIPTED[task.agent.scripted](seed=task.seed)
     env = HighResVQAVectorEnv(num_envs=len(task.questions), **env_options)
     try:
-        return play(agent, env, task.questions)
+        played = play(agent, env, task.questions)
+    finally:
+        env.close()
+    yield [_row(task, n, one) for n, one in zip(task.questions, played, strict=True)]
+
+
+def _play_model(task: Task, env_options: dict[str, Any]) -> Generator[list[Row], None, None]:
+    from agents.rollout import loop
+    from agents.rollout.engines.openai import ServerError
+
+    spec = task.agent
+    engine = _engine(spec)
+    env = HighResVQAVectorEnv(
+        num_envs=min(spec.batch, len(task.questions)), group_size=1, **env_options
+    )
+    groups = loop.play(env, engine, _sampling(task), questions=task.questions, retries=spec.retries)
+    try:
+        with closing(groups):
+            for group in groups:
+                index = task.questions[group.index]
+                usage = _usage(engine, group.name)
+                yield [_row(task, index, (group.sample, group.episodes[0]), usage)]
+    except (ServerError, ValueError) as error:  # the latter: what it cannot be asked for
+        _close_engine()
+        raise AgentError(f"agent {spec.name!r}: {error}") from error
+    except BaseException:
+        _close_engine()  # whatever state it is in
+        raise
     finally:
         env.close()
 
 
-def _play_model(task: Task, env_options: dict[str, Any]) -> Played:
+def _sampling(task: Task) -> Any:
     from agents.rollout.engines import Sampling
-    from agents.rollout.evaluate import evaluate
 
-    temperature = task.agent.temperature if task.sampled else 0.0
-    sampling = Sampling(task.agent.max_tokens, temperature, task.seed)
     spec = task.agent
-    engine = _engine(spec.model, spec.dtype, spec.device, spec.threads)
-    return evaluate(env_options, engine, task.questions, sampling, batch=CHUNK)
+    drawn: dict[str, Any] = {"temperature": 0.0}
+    if task.sampled:
+        drawn = {"temperature": spec.temperature, "top_p": spec.top_p}
+        drawn |= {"top_k": spec.top_k, "min_p": spec.min_p}
+    return Sampling(max_tokens=spec.max_tokens, seed=task.seed, timeout=spec.timeout, **drawn)
 
 
-@functools.lru_cache(maxsize=1)
-def _engine(model: str, dtype: str, device: str, threads: int) -> Any:
+def _usage(engine: Any, group: str) -> dict[str, Any] | None:
+    """What a question cost, of an engine that counts it."""
+    if not hasattr(engine, "take_usage"):
+        return None
+    usage = asdict(engine.take_usage(group))
+    return {key: value for key, value in usage.items() if value is not None}
+
+
+_opened: dict[str, Any] = {}
+"""The engine of the last task, by what it was opened with."""
+
+
+def _engine(spec: AgentSpec) -> Any:
+    from agents.rollout.engines import ModelSource, engine_options, open_named
+
+    source = ModelSource(path=spec.model, dtype=spec.dtype, device=spec.device)
+    key = repr((spec.engine, source, spec.options, spec.threads))
+    if key not in _opened:
+        _close_engine()  # its memory is needed
+        try:
+            if spec.engine == "transformers":
+                _prepare_torch(spec.threads)
+            options = engine_options(spec.engine).model_validate(spec.options)
+            _opened[key] = open_named(spec.engine, source, options)
+        except (ValueError, OSError, ImportError) as error:
+            raise AgentError(f"agent {spec.name!r} cannot be opened: {error}") from error
+    return _opened[key]
+
+
+def _close_engine() -> None:
+    while _opened:
+        _opened.popitem()[1].close()
+
+
+def _prepare_torch(threads: int) -> None:
     import torch
     from transformers.utils import logging
-
-    from agents.rollout.engines.transformers import TransformersEngine
-    from agents.vlm import VLM
 
     logging.disable_progress_bar()
     if threads:
         torch.set_num_threads(threads)
-    return TransformersEngine(VLM.load(model, dtype=dtype, device=device))

@@ -98,8 +98,15 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     rules, for comparison with papers. `score` is the mean reward, where a grader gives parts of 1.
 
     A failed episode (outcome `error`) counts as wrong: leaving it out would flatter the agent.
+    `outcomes` counts the greedy ones, `failed_sampled` the sampled ones, where there are some.
+
+    `usage` is what the replies of an agent on a server cost, sampled ones and failed episodes that
+    were played again included: requests, tokens, and the cost where its config has prices.
     """
     summary = _summarise_part(rows)
+    usages = [row["usage"] for row in rows if "usage" in row]
+    if usages:
+        summary["usage"] = add_usage(usages)
     greedy = [row for row in rows if not row["sampled"]]
     sources = {row["source"] for row in greedy}
     source = sources.pop() if len(sources) == 1 else ""
@@ -118,6 +125,16 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     return summary
 
 
+def add_usage(usages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of each count.
+
+    >>> add_usage([{"requests": 1}, {"requests": 2, "cost": 0.5}])
+    {'requests': 3, 'cost': 0.5}
+    """
+    names = dict.fromkeys(name for usage in usages for name in usage)
+    return {name: sum(usage.get(name, 0) for usage in usages) for name in names}
+
+
 SAMPLED = ("accuracy", "valid_box_rate", "hit_rate", "iou", "coverage", "box_side")
 """What a summary says of sampled episodes as well."""
 
@@ -128,6 +145,8 @@ def _summarise_part(rows: Sequence[Row]) -> dict[str, Any]:
     if drawn:
         values = _summarise_flat(drawn)
         summary |= {f"{name}_sampled": values[name] for name in SAMPLED if name in values}
+        if failed := values["outcomes"].get(Outcome.ERROR, 0):
+            summary["failed_sampled"] = failed
     return summary
 
 

@@ -135,15 +135,40 @@ COLUMNS: Mapping[str, str] = {
 
 
 def summary_table(summaries: Mapping[str, Mapping[str, Any]], first: str = "agent") -> Table:
-    """Accuracy with n and interval, then those box measures that any of the rows has."""
+    """Accuracy with n and interval, how many of the n failed, where some did, then those box
+    measures that any of the rows has."""
     columns = [name for name in COLUMNS if any(name in s for s in summaries.values())]
-    header = [first, "accuracy", "95% interval", "n", *(COLUMNS[name] for name in columns)]
+    failed = any(map(failures, summaries.values()))
+    header = [first, "accuracy", "95% interval", "n", *(["failed"] if failed else [])]
     rows = []
     for label, summary in summaries.items():
         low, high = summary["interval"]
         cells = [label, percent(summary["accuracy"]), f"{percent(low)} – {percent(high)}"]
-        rows.append([*cells, str(summary["n"]), *(_cell(name, summary) for name in columns)])
-    return Table(header, rows)
+        cells += [str(summary["n"]), *([_failed_text(summary)] if failed else [])]
+        rows.append([*cells, *(_cell(name, summary) for name in columns)])
+    return Table([*header, *(COLUMNS[name] for name in columns)], rows)
+
+
+def failures(summary: Mapping[str, Any]) -> int:
+    """Episodes that ended with an error, sampled ones included."""
+    return summary.get("outcomes", {}).get("error", 0) + summary.get("failed_sampled", 0)
+
+
+def failed_line(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One line when any episode failed: the accuracies then say less than they seem to."""
+    parts = [f"{label} {failures(s)}" for label, s in summaries.items() if failures(s)]
+    if not parts:
+        return []
+    return [
+        f"Episodes failed: {', '.join(parts)}. They count as wrong answers, so these accuracies "
+        "are lower bounds; --resume plays them again."
+    ]
+
+
+def _failed_text(summary: Mapping[str, Any]) -> str:
+    drawn = summary.get("failed_sampled", 0)
+    greedy = failures(summary) - drawn
+    return f"{greedy} + {drawn} sampled" if drawn else str(greedy)
 
 
 def aggregation_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -169,6 +194,21 @@ def _aggregated(found: Mapping[str, Any] | None) -> str:
         return "partial"
     low, high = found["interval"]
     return f"{percent(found['value'])} ({percent(low)} – {percent(high)})"
+
+
+def usage_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    """What the agents on a server cost; None when there is none."""
+    used = {label: s["usage"] for label, s in summaries.items() if "usage" in s}
+    names = list(dict.fromkeys(name for usage in used.values() for name in usage))
+    header = ["agent", *(name.replace("_", " ") for name in names)]
+    rows = [[label, *(_amount(usage.get(name)) for name in names)] for label, usage in used.items()]
+    return Table(header, rows) if used else None
+
+
+def _amount(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 def percent(share: float) -> str:

@@ -2,7 +2,8 @@
 
 Agents (`NAME=AGENT` gives the column its name)
     random, oracle            scripted agents, also centre and always_a
-    configs/mgpo_tiny.yaml    the model, environment and reply length of a training config
+    configs/mgpo_tiny.yaml    the model, engine, environment and reply length of a training config
+    configs/openai_vllm.yaml  the same with a server instead of a model: `engine.name: openai`
     runs/mgpo_tiny            a finished run: its trained model with its own config
     path/to/model             a model folder or a checkpoint (not of LoRA: it has adapters alone);
                               the config of the run around it
@@ -29,6 +30,12 @@ from hrvision_env.env import HighResVQAEnv
 from hrvision_env.scripted import SCRIPTED
 
 EnvOptions = dict[str, Any]
+EngineOptions = dict[str, Any]
+BATCH = 64
+"""Episodes at once, where the engine does not say how many it works on."""
+
+AT_ONCE = ("concurrency", "max_num_seqs")
+"""Options in which engines say how many replies they work on at once."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,30 @@ class AgentSpec:
     scripted: str = ""
     """A name in `hrvision_env.scripted.SCRIPTED`; empty for a model."""
     model: str = ""
-    """Model folder or hub id."""
+    """Model folder or hub id; of a server, the model's name there."""
+    engine: str = "transformers"
+    """File under agents/rollout/engines, or an import path."""
+    options: EngineOptions = field(default_factory=dict)
+    """The engine's own options."""
+    batch: int = BATCH
+    """Episodes at once."""
     env: EnvOptions = field(default_factory=dict)
     """Arguments of the environment without those of the dataset."""
     max_tokens: int = 64
     temperature: float = 1.0
-    """Of sampled episodes; the others are greedy."""
-    dtype: str = "float32"
+    """Of sampled episodes, as the next three; the others are greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    dtype: str = "auto"
+    """float32, bfloat16, or auto: see `agents.devices`."""
     device: str = "auto"
     threads: int = 1
     """CPU threads of torch; 0 leaves torch's own choice."""
+    retries: int = 1
+    """Times that an episode is played again after a failure of engine or environment."""
+    timeout: float | None = None
+    """Seconds that a reply may take."""
 
     def env_for(self, dataset: DatasetSpec) -> EnvOptions:
         return {**self.env, **dataset.env}
@@ -123,15 +144,29 @@ def _from_config(
     from agents.config import eval_env, load
 
     config = load(path)
+    options = config.engine.options.model_dump(mode="json")
+    if model and options.get("model"):
+        raise ValueError(
+            f"agent {label!r}: {path} names the model {options['model']!r} on a server "
+            f"(engine.name {config.engine.name}), so {model} cannot be played by it"
+        )
     return AgentSpec(
         name=label,
-        model=model or config.model.path,
+        model=model or options.get("model") or config.model.path,
+        engine=config.engine.name,
+        options=options,
+        batch=next((options[key] for key in AT_ONCE if options.get(key)), BATCH),
         env={**own_arguments(eval_env(config)), **(overrides or {})},
         max_tokens=config.rollout.max_tokens,
         temperature=config.rollout.temperature,
+        top_p=config.eval.top_p,
+        top_k=config.eval.top_k,
+        min_p=config.eval.min_p,
         dtype=config.model.dtype,
         device=config.model.device,
         threads=config.model.threads,
+        retries=config.rollout.retries,
+        timeout=config.rollout.timeout,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .actions.box import PARSERS
 from .actions.rules import BoxRules
 from .answers import relative
 from .dialogues import IMAGE_MARKER, Dialogue, End, Reply, UserTurn
@@ -86,6 +87,20 @@ class Referee:
         else:
             following = self._checked(following, running)
             self._say(running, following, self._images(running, following))
+
+    def reads_box(self, running: Running, reply: str) -> dict[str, bool]:
+        """By box parser: would it find a valid box in a reply to the current turn?
+
+        Empty where the turn asks for none, and where it may be answered and no parser sees a try.
+        """
+        if not running.user.wants_box:
+            return {}
+        rules = {parser: replace(self.rules, parser=parser) for parser in PARSERS}
+        seen = {parser: rule.read(reply, running.frames) for parser, rule in rules.items()}
+        silent = all(rules[parser].is_silent(seen[parser].reason) for parser in PARSERS)
+        if running.user.may_answer and silent:
+            return {}
+        return {parser: bool(reading.boxes) for parser, reading in seen.items()}
 
     def _checked(self, user: UserTurn | object, running: Running) -> UserTurn:
         """A dialogue may come from anywhere; its mistakes are named, not shown to the agent."""

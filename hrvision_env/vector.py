@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from PIL import Image
@@ -162,6 +163,29 @@ class HighResVQAVectorEnv(VectorEnv[Batch, Any, np.ndarray]):
         self._env(i).fail(error)
         self._keep(i, {"text": "", "images": ()})
         self._unreported[i] = True
+
+    def restart(self, i: int) -> Observation:
+        """Begin member i's episode anew, on the views that it began with, and so does its group.
+
+        The siblings go on. Returns its first observation; the next step reports nothing of the
+        episode that was given up. Raises ResetNeeded for a member without views: before its first
+        reset, or because an image could not be opened; `reset` with a `reset_mask` opens it again.
+        """
+        env = self._env(i)
+        sample, views = env.sample, env.running.views
+        if not views:
+            raise ResetNeeded(f"restart: member {i} has no views of its images, expected a reset")
+        observation, _ = env.play(env.referee.begin(sample, views))
+        self._keep(i, observation)
+        self._unreported[i] = False
+        return observation
+
+    def reads_box(self, i: int, reply: str) -> dict[str, bool]:
+        """By box parser (`strict`, `lenient`): would it find a valid box in a reply to member i's
+        current turn? Empty where that asks for none. Changes nothing; a step obeys `box_parser`.
+        """
+        env = self._env(i)
+        return env.referee.reads_box(env.running, reply)
 
     def prefetch(self, questions: Iterable[int | str]) -> None:
         """Open the images of questions to come in the background, see `HighResVQAEnv.prefetch`."""

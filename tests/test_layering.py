@@ -20,14 +20,27 @@ PACKAGES = ("hrvision_env", "agents", "benchmarks")
 LAYERS = {
     "hrvision_env": 0,
     "agents.rollout": 1,
+    "agents.families": 1,
+    "agents.adapters": 1,
     "agents.vlm": 1,
     "agents.prefix": 1,
+    "agents.bounded": 1,
+    "agents.devices": 1,
+    "agents.weight_watch": 1,
     "agents": 2,  # algorithms, training, config
     "agents.tiny": 3,
     "agents.train": 3,
     "benchmarks": 3,
 }
-TORCH_BELOW_TRAINING = ("agents.rollout.engines", "agents.vlm", "agents.prefix")
+TORCH_BELOW_TRAINING = (
+    "agents.rollout.engines",
+    "agents.families",
+    "agents.adapters",
+    "agents.vlm",
+    "agents.prefix",
+    "agents.devices",
+    "agents.weight_watch",
+)
 ENVIRONMENT_IMPORTS = {"numpy", "gymnasium", "PIL"}
 # Packages that are not always installed, and the only module that may import them.
 OPTIONAL = {

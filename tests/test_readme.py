@@ -72,7 +72,8 @@ def test_training_commands_are_valid(command, tmp_path):
         (tmp_path / f"{split}.jsonl").write_text(row)
     words = shlex.split(command.replace("path/to/folder", str(tmp_path)))
     config = load(ROOT / words[3], words[4:])
-    assert config.env["root"] == str(tmp_path)
+    assert config.env.get("root", str(tmp_path)) == str(tmp_path)
+    assert ("path/to/folder" in command) == ("root" in config.env)
 
 
 def test_the_datasets_of_the_evaluation_command_are_understood():
@@ -127,6 +128,18 @@ def test_the_figures_of_large_files_are_the_recorded_ones():
         for order in ("sequential", "random")
     ]
     assert f"at {min(rates):.1f} to {max(rates):.1f} times" in text
+
+
+def test_the_figures_of_rollouts_are_the_recorded_ones():
+    report = json.loads((ROOT / "benchmarks/results/speed_rollout.json").read_text())
+    text = " ".join(README.split())
+    speedup, vllm = report["speedup_vs_generate"], report["vllm"]
+    assert f"take 1/{speedup['1024']:.1f} of the time" in text
+    assert f"1/{speedup['256']:.1f} on views of 256" in text
+    assert f"reaches {vllm['share_of_raw']['median']:.2f} of the tokens per second" in text
+    without = vllm["share_of_raw_without_environment"]["median"]
+    assert f"{without:.2f} without the environment's seconds" in text
+    assert report["image_work"]["once"] is True
 
 
 def test_the_commands_of_the_environment_exist(capsys):

@@ -1,26 +1,39 @@
-"""The loop that turns questions into groups of trajectories.
+"""The loop that turns questions into groups of trajectories: one algorithm for every engine.
 
-A wave fills the vector environment with groups. Each group's first observation is tokenised and
-its images are encoded once, then the chat is forked for the siblings; in every turn all open
-chats go to the engine as one batch, and their texts to the environment as one step.
+A question enters as soon as a group of the vector environment is free. Its first observation is
+tokenised and its images are encoded once, then the chat is forked for the siblings. Whoever gets
+a reply is stepped and asked for the next one at once, whatever its siblings do; a group is handed
+out as soon as its last member is done. Engines that answer whole batches get all that is open as
+one batch (`batches.Batches`): then a question's siblings do go step by step.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
 
 from hrvision_env.records import Episode, Outcome, Sample
 from hrvision_env.vector import HighResVQAVectorEnv
 
-from .chat import Chat
-from .engines import Completion, Engine, Sampling
+from .batches import continuous, named
+from .engines import Engine, Sampling
+from .stats import EpisodeCost as EpisodeCost
+from .stats import RolloutStats as RolloutStats
 from .trajectory import Trajectory
+from .turns import Member, Turns
 
-Progress = Callable[[int, int], None]
-"""Called with (questions finished, questions in total)."""
+
+class Progress(Protocol):
+    """Called with (questions finished, questions in total) after each question."""
+
+    def __call__(self, done: int, total: int, /) -> object: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,41 +46,24 @@ class Group:
     trajectories: tuple[Trajectory, ...]
     episodes: tuple[Episode, ...]
     sample: Sample
+    index: int = 0
+    """Position in the rollout's `questions`."""
+    name: str = ""
+    """The chats' `group`: the question's id, with `#2` ... when it comes again."""
+    costs: tuple[EpisodeCost, ...] = ()
+    """One per sibling."""
+    stats: RolloutStats = field(default_factory=RolloutStats)
+    """What was counted while it was played."""
 
 
-@dataclass
-class RolloutStats:
-    """What a rollout did and cost; pass one object to several rollouts to add them up."""
+class Shelf(Protocol):
+    """Where finished groups are kept, such as `archive.Archive`."""
 
-    episodes: int = 0
-    errors: int = 0
-    """Episodes that ended with `Outcome.ERROR`."""
-    sampled_tokens: int = 0
-    total_tokens: int = 0
-    """Tokens of all chats, expanded, at their end."""
-    episodes_with_box: int = 0
-    engine_seconds: float = 0.0
-    env_seconds: float = 0.0
-    """Environment, tokenisation and image normalisation."""
-    stop_reasons: Counter[str] = field(default_factory=Counter)
+    def read(self, index: int, name: str) -> Group | None:
+        """The group, if it is there."""
+        ...
 
-    @property
-    def valid_box_rate(self) -> float:
-        """Share of the episodes with a valid box; 0 when there are none."""
-        return self.episodes_with_box / self.episodes if self.episodes else 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Sampled tokens per second of engine time."""
-        return self.sampled_tokens / self.engine_seconds if self.engine_seconds else 0.0
-
-    def count(self, chat: Chat, episode: Episode) -> None:
-        self.episodes += 1
-        self.errors += episode.outcome is Outcome.ERROR
-        self.sampled_tokens += sum(sum(segment.loss_mask) for segment in chat.segments)
-        self.total_tokens += sum(len(segment.token_ids) for segment in chat.segments)
-        self.episodes_with_box += bool(episode.boxes)
-        self.stop_reasons.update(t.stop_reason for t in episode.turns if t.stop_reason)
+    def write(self, group: Group) -> object: ...
 
 
 def rollout(
@@ -76,133 +72,278 @@ def rollout(
     sampling: Sampling,
     *,
     questions: Sequence[int] | Sequence[str],
+    retries: int = 1,
     stats: RolloutStats | None = None,
     progress: Progress | None = None,
+    archive: Shelf | None = None,
 ) -> list[Group]:
-    """Play every question (indices, or question ids) with `env.group_size` siblings.
+    """Play every question (indices, or question ids) with `env.group_size` siblings, see `play`.
 
-    A member whose image, reply or step fails ends with `Outcome.ERROR` and the reason in
-    `Episode.error`; its siblings go on. When the engine fails for everybody (of two or more) the
-    failure is raised, as it is nobody's in particular. So is an observation that doesn't fit the
-    model: the configuration is wrong.
+    The groups come in the order of `questions`. With an archive each is written as soon as it is
+    finished, and those that it holds already are read instead of played: after an interruption
+    the same call goes on, and its result is that of a run without one.
     """
     stats = RolloutStats() if stats is None else stats
-    groups: list[Group] = []
-    seen: Counter[str] = Counter()
-    for start in range(0, len(questions), env.num_groups):
-        wave = _Wave(env, engine, sampling, stats)
-        wave.open(questions[start : start + env.num_groups], seen)
-        env.prefetch(questions[start + env.num_groups : start + 2 * env.num_groups])
-        while env.active.any():
-            wave.turn()
-        groups += wave.close()
+    asked = _questions(env, questions)
+    done: dict[int, Group] = {}
+
+    def keep(group: Group) -> None:
+        done[group.index] = group
         if progress is not None:
-            progress(len(groups), len(questions))
-    return groups
+            progress(len(done), len(questions))
+
+    def missing() -> Iterator[_Question]:
+        for question in asked:
+            group = archive.read(question.index, question.name) if archive is not None else None
+            if group is None:
+                yield question
+            else:
+                stats.count_read(group.stats)
+                keep(group)
+
+    with closing(_play(env, engine, sampling, missing(), retries, stats)) as groups:
+        for group in groups:
+            if archive is not None:
+                archive.write(group)
+            keep(group)
+    return [done[index] for index in range(len(questions))]
+
+
+def play(
+    env: HighResVQAVectorEnv,
+    engine: Engine,
+    sampling: Sampling,
+    *,
+    questions: Sequence[int] | Sequence[str],
+    retries: int = 1,
+    stats: RolloutStats | None = None,
+) -> Generator[Group, None, None]:
+    """Play every question and hand out the groups as they finish, `env.num_groups` at a time.
+
+    What fails for one member is data. A reply that failed is asked for again where that may help;
+    an episode whose image, step or observation failed is begun anew; both together at most
+    `retries` times per episode. Then it ends with `Outcome.ERROR` and the reason in
+    `Episode.error`, and its siblings go on.
+
+    What fails for everybody is raised: an engine that breaks down, an observation that fits the
+    model for no member (the configuration is wrong), weights that are loaded while groups are open
+    (their episodes would be of two policies). A question that does not exist, or that the grader
+    cannot grade, is found before anything is played. However this ends, Ctrl-C included, nothing
+    is left behind in the engine.
+
+    Another attempt draws the same tokens, since draws depend on nothing that went wrong: a run
+    with faults that pass, such as a server that is busy, is equal to one without. A fault that
+    comes from the reply itself, such as a crop that does not fit into memory, comes again.
+    """
+    stats = RolloutStats() if stats is None else stats
+    return _play(env, engine, sampling, iter(_questions(env, questions)), retries, stats)
+
+
+@dataclass(frozen=True)
+class _Question:
+    index: int
+    given: int | str
+    """As `questions` has it: an index or an id."""
+    name: str
+
+
+def _questions(
+    env: HighResVQAVectorEnv, questions: Sequence[int] | Sequence[str]
+) -> list[_Question]:
+    """Questions with their names. Names enter the random numbers: one that comes again draws
+    others.
+
+    Raises IndexError or KeyError for a question that does not exist, ValueError for one that the
+    grader cannot grade.
+    """
+    first, seen = env.envs[0], Counter[str]()
+    known: list[_Question] = []
+    for sample in first.questions.named(questions):
+        first.referee.check(sample)
+        seen[sample.id] += 1
+        again = "" if seen[sample.id] == 1 else f"#{seen[sample.id]}"
+        known.append(_Question(len(known), questions[len(known)], f"{sample.id}{again}"))
+    return known
+
+
+def _play(
+    env: HighResVQAVectorEnv,
+    engine: Engine,
+    sampling: Sampling,
+    questions: Iterator[_Question],
+    retries: int,
+    stats: RolloutStats,
+) -> Generator[Group, None, None]:
+    turns = Turns(env, continuous(engine, stats.batch_reasons), sampling, retries, stats)
+    try:
+        yield from _Loop(turns, questions).run()
+    except BaseException:
+        with suppress(Exception):  # a dead engine may not even be able to forget
+            turns.engine.cancel()
+        raise
 
 
 @dataclass(eq=False)
-class _Member:
-    index: int
-    """Its place in the vector environment."""
-    chat: Chat
-    stops: list[str] = field(default_factory=list)
-    """Why each of its replies ended."""
+class _Open:
+    """A question that is being played."""
+
+    question: _Question
+    members: list[Member]
 
 
-class _Wave:
-    """As many groups as the environment holds, from reset to the last answer."""
+class _Loop:
+    """Which questions are being played: at most one per group of the environment."""
 
-    def __init__(
-        self, env: HighResVQAVectorEnv, engine: Engine, sampling: Sampling, stats: RolloutStats
-    ) -> None:
-        self.env, self.engine, self.sampling, self.stats = env, engine, sampling, stats
-        self.members: list[_Member] = []
+    def __init__(self, turns: Turns, questions: Iterator[_Question]) -> None:
+        self.turns, self.env, self.coming = turns, turns.env, questions
+        self.ahead: deque[_Question] = deque()
+        """Questions to come whose images are being opened."""
+        self.open: dict[int, _Open] = {}
+        """By the group's number in the environment."""
+        self.begun = False
+        """Whether the environment was reset."""
+        self.fits = False
+        """Whether any first observation fitted the model."""
 
-    def open(self, questions: Sequence[int] | Sequence[str], seen: Counter[str]) -> None:
-        """Reset the environment to `questions` and open a chat for each member."""
-        start = time.perf_counter()
-        env = self.env
-        key = "question_id" if isinstance(questions[0], str) else "index"
-        observations, _ = env.reset(options={key: list(questions)})
-        for first in range(0, len(questions) * env.group_size, env.group_size):
-            info = env.info(first)
-            name = str(info["question_id"])
-            seen[name] += 1
-            # The group's name enters the random numbers: a repeated question draws others.
-            root = Chat(self.engine.codec, name if seen[name] == 1 else f"{name}#{seen[name]}")
-            root.policy_version = self.engine.policy_version
-            root.stop = tuple(info["stop"])
-            if env.active[first]:  # otherwise its image could not be opened
-                text, images = observations["text"][first], observations["images"][first]
-                root.observe(text, images, system=info["system"])
-            self.members += [_Member(first + n, root.fork(n)) for n in range(env.group_size)]
-        self.stats.env_seconds += time.perf_counter() - start
+    def run(self) -> Iterator[Group]:
+        """Groups as they finish; each is handed out before its place is used again."""
+        yield from self._fill()
+        while self.turns.waiting:
+            self.turns.advance()
+            yield from self._finished()
+            yield from self._fill()
 
-    def turn(self) -> None:
-        """One reply and one step of every open member."""
-        speakers = [member for member in self.members if self.env.active[member.index]]
-        start = time.perf_counter()
-        completions = self._generate(speakers)
-        replied = time.perf_counter()
-        texts: dict[int, str] = {}
-        for member, completion in completions:
-            member.chat.reply(completion)
-            member.stops.append(str(completion.stop_reason))
-            texts[member.index] = member.chat.codec.reply_text(completion.token_ids)
-        observations = self.env.step(texts)[0]
-        for member, _ in completions:
-            n = member.index
-            if self.env.active[n]:
-                info = self.env.info(n)
-                member.chat.stop = tuple(info["stop"])
-                text, images = observations["text"][n], observations["images"][n]
-                member.chat.observe(text, images, info["system"], fresh=info["fresh"])
-        self.stats.engine_seconds += replied - start
-        self.stats.env_seconds += time.perf_counter() - replied
+    def _fill(self) -> Iterator[Group]:
+        while free := [n for n in range(self.env.num_groups) if n not in self.open]:
+            if not (questions := self._next(len(free))):
+                return
+            if not self.begun and len(questions) > 1:  # side by side: nothing was opened ahead
+                self.env.prefetch(question.given for question in questions)
+            self._begin(dict(zip(free, questions, strict=False)))
+            self._look_ahead()
+            yield from self._finished()  # those whose image failed
 
-    def _generate(self, members: list[_Member]) -> list[tuple[_Member, Completion]]:
-        """The replies of all together, or after a failure of each alone; who fails is out."""
-        try:
-            chats = [member.chat for member in members]
-            return list(zip(members, self.engine.generate(chats, self.sampling), strict=True))
-        except Exception as error:
-            failure = error
-        done = []
-        reasons: dict[int, str] = {}
-        for member in members:
-            try:
-                done.append((member, self.engine.generate([member.chat], self.sampling)[0]))
-            except Exception as error:
-                reasons[member.index] = f"{type(error).__name__}: {error}"
-        if not done and len(members) > 1:
-            raise failure
-        for index, reason in reasons.items():
-            self.env.fail(index, reason)
-        return done
+    def _next(self, count: int) -> list[_Question]:
+        known = [self.ahead.popleft() for _ in range(min(count, len(self.ahead)))]
+        return [*known, *islice(self.coming, count - len(known))]
 
-    def close(self) -> list[Group]:
-        """Freeze what was played."""
-        groups = []
+    def _look_ahead(self) -> None:
+        """Have the images of questions to come opened, by the half environment at least: the store
+        drops what was not used for two calls."""
+        missing = self.env.num_groups - len(self.ahead)
+        if 2 * missing >= self.env.num_groups:
+            more = list(islice(self.coming, missing))
+            self.ahead.extend(more)
+            if more:
+                self.env.prefetch(question.given for question in more)
+
+    def _begin(self, questions: dict[int, _Question]) -> None:
+        """Play questions in free groups. One that fails is begun anew, in the end given up."""
         size = self.env.group_size
-        for first in range(0, len(self.members), size):
-            members = self.members[first : first + size]
-            episodes = [self._episode(member) for member in members]
-            # Greedy replies are scored by the model's own distribution, T = 1.
-            temperature = self.sampling.temperature or 1.0
-            trajectories = [
-                trajectory
-                for member, episode in zip(members, episodes, strict=True)
-                for trajectory in member.chat.trajectories(episode, temperature)
-            ]
-            for member, episode in zip(members, episodes, strict=True):
-                self.stats.count(member.chat, episode)
-            sample = self.env.sample(members[0].index)
-            groups.append(Group(sample.id, tuple(trajectories), tuple(episodes), sample))
-        return groups
+        for group, question in questions.items():
+            members = [Member(group * size + number, number) for number in range(size)]
+            self.open[group] = _Open(question, members)
+        todo = list(questions)
+        while todo:
+            failed = self._reset(todo)
+            todo = [group for group, reason in failed.items() if self._again(group, reason)]
 
-    def _episode(self, member: _Member) -> Episode:
-        episode = self.env.episode(member.index)
+    def _again(self, group: int, reason: str) -> bool:
+        """Whether a group that could not begin may try again; it is given up otherwise."""
+        members = self.open[group].members
+        if all(self.turns.may_retry(member, reason) for member in members):
+            return True
+        for member in members:
+            self.turns.give_up(member, reason)
+        return False
+
+    def _reset(self, groups: list[int]) -> dict[int, str]:
+        """Begin the episodes of some groups and ask for their first replies.
+
+        Returns why others could not begin. Raises when no observation has fitted the model so far.
+        """
+        start = time.perf_counter()
+        self.env.reset(options=self._reset_options(groups))
+        self.begun = True
+        seconds = self.turns.took(start, "env") / len(groups) / self.env.group_size
+        failed: dict[int, str] = {}
+        unfit: list[Exception] = []
+        for group in groups:
+            members = self.open[group].members
+            for member in members:
+                member.cost += EpisodeCost(seconds_env=seconds)
+            if not self.env.active[members[0].place]:
+                failed[group] = str(self.env.info(members[0].place)["error"])
+            elif error := self._enter(self.open[group]):
+                unfit.append(error)
+                failed[group] = named(error)
+        if unfit and not self.fits:
+            raise unfit[0]
+        return failed
+
+    def _enter(self, opened: _Open) -> Exception | None:
+        """Tokenise a group's first observation, once, and begin its members' turns; returns what
+        was raised if it doesn't fit."""
+        chat = self.turns.engine.open_chat(opened.question.name)
+        try:
+            self.turns.observe(chat, opened.members[0])
+        except Exception as error:
+            return error
+        self.fits = True
+        for member in opened.members:
+            member.root = chat
+            self.turns.begin(member)
+        return None
+
+    def _reset_options(self, groups: list[int]) -> dict[str, Any]:
+        given = [self.open[group].question.given for group in groups]
+        options: dict[str, Any] = {"question_id" if isinstance(given[0], str) else "index": given}
+        if self.begun:  # the first time, everybody: nothing stays open of what was played before
+            mask = np.zeros((self.env.num_groups, self.env.group_size), dtype=np.bool_)
+            mask[groups] = True
+            options["reset_mask"] = mask.ravel()
+        return options
+
+    def _finished(self) -> Iterator[Group]:
+        for group in list(self.open):
+            if not any(self.env.active[member.place] for member in self.open[group].members):
+                yield self._freeze(self.open.pop(group))
+
+    def _freeze(self, opened: _Open) -> Group:
+        episodes, trajectories, tally = list[Episode](), list[Trajectory](), RolloutStats()
+        for member in opened.members:
+            episode, parts = self._records(member)
+            episodes.append(episode)
+            trajectories += parts
+            tally.add(member.tally)
+        for stats in (self.turns.stats, tally):
+            stats.count_group(episodes, trajectories)
+        sample = self.env.sample(opened.members[0].place)
+        return Group(
+            question_id=sample.id,
+            trajectories=tuple(trajectories),
+            episodes=tuple(episodes),
+            sample=sample,
+            index=opened.question.index,
+            name=opened.question.name,
+            costs=tuple(member.cost for member in opened.members),
+            stats=tally,
+        )
+
+    def _records(self, member: Member) -> tuple[Episode, list[Trajectory]]:
+        episode = self.env.episode(member.place)
         # A step that failed may have left no turn behind.
         turns = zip(episode.turns, member.stops, strict=False)
-        return replace(episode, turns=tuple(replace(t, stop_reason=stop) for t, stop in turns))
+        episode = replace(
+            episode, turns=tuple(replace(turn, stop_reason=stop) for turn, stop in turns)
+        )
+        if member.chat is None:
+            return episode, []
+        # Greedy replies are scored by the model's own distribution, T = 1.
+        sampling = self.turns.sampling
+        temperature = sampling.temperature or 1.0
+        try:
+            return episode, member.chat.trajectories(episode, temperature, sampling.truncated)
+        except ValueError as error:  # the engine broke the contract
+            failed = replace(episode, outcome=Outcome.ERROR, reward=0.0, error=named(error))
+            return failed, []

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.rollout.codec import Codec, EncodedImage
+from agents.rollout.codec import Codec
 from agents.vlm import VLM, ImageFeatures
 from hrvision_env.datasets.synthetic import COLOURS, STANDARD, Family
 
@@ -71,14 +71,9 @@ def prepare(vlm: VLM, rng: np.random.Generator, scenes: int) -> Material:
         cut = [clear_crop(rng, codec, p, (50, 220)) for p in drawn for _ in range(2)]
         cut += [clear_crop(rng, codec, p, (220, 400)) for p in drawn[:15]]
         features |= vlm.encode_images([*(p.view for p in drawn), *(c.image for c in cut)])
-        # Only grid, hash and token count are needed from here on; pixels would fill the memory.
-        pictures[family] += [Picture(p.scene, None, _bare(p.view)) for p in drawn]
-        clear += [Clear(c.thing, c.side, _bare(c.image)) for c in cut]
+        pictures[family] += [Picture(p.scene, None, p.view) for p in drawn]
+        clear += [Clear(c.thing, c.side, c.image) for c in cut]
     return Material(pictures[FEW], pictures[STANDARD], clear, features)
-
-
-def _bare(image: EncodedImage) -> EncodedImage:
-    return EncodedImage(image.hash, image.grid, image.n_tokens, image.pixel_values[:0])
 
 
 class Batch:

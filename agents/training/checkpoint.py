@@ -9,6 +9,7 @@ at all.
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import shutil
 from pathlib import Path
@@ -41,6 +42,7 @@ class Checkpoints:
         if target.is_dir():
             return target
         unfinished = self.folder / f".unfinished_{step:06d}"
+        shutil.rmtree(unfinished, ignore_errors=True)  # of an attempt that failed
         unfinished.mkdir(parents=True)
         save_policy(vlm, unfinished)
         torch.save(state, unfinished / STATE)
@@ -51,16 +53,29 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Oldest first."""
-        return sorted(p for p in self.folder.glob("step_*") if (p / STATE).is_file())
+        return checkpoints_in(self.folder.parent)
 
     def latest(self) -> Path | None:
         found = self.all()
         return found[-1] if found else None
 
 
+def checkpoints_in(run_dir: Path) -> list[Path]:
+    """A run's complete checkpoints, oldest first."""
+    found = (run_dir / "checkpoints").glob("step_*")
+    return sorted(path for path in found if (path / STATE).is_file())
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The trainer's part of a checkpoint, on the CPU."""
-    state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    """The trainer's part of a checkpoint, on the CPU. Raises ValueError for a broken file."""
+    path = checkpoint / STATE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: cannot be read, perhaps cut short ({type(error).__name__}: {error}); remove "
+            f"{checkpoint} to go on from the checkpoint before it"
+        ) from error
     return state
 
 

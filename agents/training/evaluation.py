@@ -13,6 +13,7 @@ from hrvision_env.vector import HighResVQAVectorEnv
 from ..config import Config, eval_env
 from ..rollout.engines import Engine, Sampling
 from ..rollout.evaluate import evaluate
+from ..rollout.stats import RolloutStats
 
 GREEDY = {"hit_rate": "hit_rate_greedy"}
 Played = Sequence[tuple[Sample, Episode]]
@@ -31,6 +32,8 @@ class Evaluator:
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self.config, self.engine = config, engine
+        self.stats = RolloutStats()
+        """Of the last `run`."""
         members = min(config.eval.batch, config.eval.n)
         self.env = HighResVQAVectorEnv(num_envs=members, group_size=1, **eval_env(config))
         self.questions = list(range(min(config.eval.n, len(self.env.envs[0].dataset))))
@@ -43,6 +46,7 @@ class Evaluator:
 
     def run(self) -> tuple[dict[str, float], dict[str, list[Episode]]]:
         """Metrics, and the first episodes of each kind ("greedy", "sampled")."""
+        self.stats = RolloutStats()
         greedy = self._play(temperature=0.0)
         metrics = {
             "accuracy": _accuracy(greedy),
@@ -55,6 +59,7 @@ class Evaluator:
             kinds["sampled"] = self._play(self.config.rollout.temperature)
             metrics["accuracy_sampled"] = _accuracy(kinds["sampled"])
             metrics |= grounding(kinds["sampled"], sampled=True)
+        metrics["batches_failed"] = float(self.stats.batches_failed)
         shown = self.config.eval.episodes
         return metrics, {kind: [e for _, e in played[:shown]] for kind, played in kinds.items()}
 
@@ -63,8 +68,24 @@ class Evaluator:
 
     def _play(self, temperature: float) -> Played:
         # The same draws at every evaluation: a change comes from the policy.
-        sampling = Sampling(self.config.rollout.max_tokens, temperature, seed=self.config.seed)
-        return evaluate(self.env, self.engine, self.questions, sampling)
+        options, rollout = self.config.eval, self.config.rollout
+        sampling = Sampling(
+            max_tokens=rollout.max_tokens,
+            temperature=temperature,
+            seed=self.config.seed,
+            top_p=options.top_p,
+            top_k=options.top_k,
+            min_p=options.min_p,
+            timeout=rollout.timeout,
+        )
+        return evaluate(
+            self.env,
+            self.engine,
+            self.questions,
+            sampling,
+            retries=rollout.retries,
+            stats=self.stats,
+        )
 
 
 def _accuracy(played: Played) -> float:

@@ -31,7 +31,8 @@ class LossInputs:
     logprobs: Tensor
     """[B, T] nats, current policy, with gradient; finite everywhere."""
     old_logprobs: Tensor
-    """[B, T] nats, sampling policy."""
+    """[B, T] nats, policy before the step's first update: the sampler's own numbers, or the
+    trainer's where `weights` put right what the sampler's are off."""
     advantages: Tensor
     """[B] one per trajectory, shared by all its tokens."""
     mask: Tensor
@@ -46,10 +47,12 @@ class LossInputs:
     """[B, T] nats, current policy, with gradient; needed when its coefficient is not 0."""
     lengths: Tensor | None = None
     """[B] sampled tokens of the episode that a row belongs to; None: each row is a whole one."""
+    weights: Tensor | None = None
+    """[B, T] importance of each token where `old_logprobs` are not the sampler's; None: 1."""
 
     def __post_init__(self) -> None:
         shape = self.mask.shape
-        for name in ("logprobs", "old_logprobs", "ref_logprobs", "entropy"):
+        for name in ("logprobs", "old_logprobs", "ref_logprobs", "entropy", "weights"):
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(
@@ -94,14 +97,16 @@ AGGREGATIONS = {"trajectory": trajectory_mean, "token": token_mean}
 
 
 def clipped_objective(inputs: LossInputs, clip: float) -> Tensor:
-    """min(ρ_t A, clip(ρ_t, 1-e, 1+e) A) with ρ_t = π(o_t) / π_old(o_t); [B, T], to maximise.
+    """w_t min(ρ_t A, clip(ρ_t, 1-e, 1+e) A) with ρ_t = π(o_t) / π_old(o_t); [B, T], to maximise.
 
     The sampler's own log-probs are π_old, also when there is one update per batch and ρ_t is 1
-    up to rounding. Source: arXiv 2402.03300, equation 3.
+    up to rounding, and w_t is 1; unless importance weights are given (see `update.correction`).
+    Source: arXiv 2402.03300, equation 3.
     """
     ratio = _log_ratio(inputs).exp()
     advantage = inputs.advantages[:, None]
-    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+    objective = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+    return objective if inputs.weights is None else inputs.weights * objective
 
 
 def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:

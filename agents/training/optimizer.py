@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import Optim
+from ..config_sections import Optim
 
 
 class TrainingError(RuntimeError):
@@ -81,6 +81,15 @@ class Optimizer:
         self.clear()
         return update
 
+    @property
+    def counters(self) -> tuple[int, int, int]:
+        """Updates, skipped ones, and how many of the last ones in a row were skipped."""
+        return self.updates, self.skipped, self.bad_in_a_row
+
+    @counters.setter
+    def counters(self, values: tuple[int, int, int]) -> None:
+        self.updates, self.skipped, self.bad_in_a_row = values
+
     def clear(self) -> None:
         """Forget gradients."""
         for tensor in (*self.weights, *self.masters):
@@ -117,7 +126,7 @@ class Optimizer:
         return {
             "adamw": self.adamw.state_dict(),
             "masters": own,
-            "counters": (self.updates, self.skipped, self.bad_in_a_row),
+            "counters": self.counters,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -133,4 +142,4 @@ class Optimizer:
             for master, saved in zip(self.masters, state["masters"], strict=True):
                 if saved is not None:
                     master.copy_(saved)
-        self.updates, self.skipped, self.bad_in_a_row = state["counters"]
+        self.counters = state["counters"]

@@ -25,7 +25,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hrvision_env.records import Episode
 
-from ..config import Config, Tracking
+from ..config import Config
+from ..config_sections import Tracking
+from ..rollout.stats import METRICS as ROLLOUT_METRICS
 
 METRICS = {
     # outcome; of training rollouts and of evaluation
@@ -33,7 +35,6 @@ METRICS = {
     "accuracy": "share of greedy episodes with a right answer, 0..1",
     "accuracy_sampled": "the same of sampled episodes, 0..1",
     "n": "episodes evaluated",
-    "errors": "episodes that ended by a failure of engine or environment",
     # grounding: the last valid box against the gold box; see hrvision_env/diagnostics.py
     "valid_box_rate": "share of episodes with a valid box, 0..1 (evaluation: greedy)",
     "valid_box_rate_sampled": "the same of sampled episodes in evaluation, 0..1",
@@ -50,6 +51,11 @@ METRICS = {
     "zero_variance_share": "share of groups whose siblings all got the same reward, 0..1",
     "mismatch_mean": "mean |log-prob of trainer - of sampler| before the first update, nats",
     "mismatch_max": "largest of them, nats",
+    "mismatch_kl": "KL of sampler from trainer before the first update (k3), nats per token",
+    "probe_max": "largest |log-prob of trainer - of engine| of the probe after publishing, nats",
+    "probe_mean": "mean of them, nats",
+    "importance_mean": "mean weight of tokens by optim.importance_cap",
+    "importance_capped": "share of tokens whose weight it cuts, 0..1",
     "clip_fraction": "share of sampled tokens whose gradient the ratio clip cuts, 0..1",
     "kl_sampler": "KL of the sampling policy from the current one (k3), nats per token",
     "kl_reference": "KL of the current policy from the first one (k3), nats per token",
@@ -58,19 +64,17 @@ METRICS = {
     "lr": "learning rate of the last update",
     "skipped_updates": "updates skipped so far for a non-finite gradient",
     # volume and time
-    "tokens": "tokens sampled",
+    **ROLLOUT_METRICS,
     "tokens_trained": "sampled tokens that carried loss",
-    "tokens_per_reply": "sampled tokens per reply",
     "seconds_step": "wall time of the step, s",
     "seconds_rollout": "of it rollouts, s",
-    "seconds_engine": "of the rollouts generation, s",
-    "seconds_env": "of the rollouts the environment, s",
-    "seconds_update": "of the step the update, s",
+    "seconds_update": "of it the update, s",
+    "seconds_publish": "of it handing the weights to the engine and the probe, s",
     "seconds_eval": "wall time of the evaluation, s",
 }
 """Every metric's name, with its meaning and unit. `Tracker.log` accepts no other."""
 
-PACKAGES = ("torch", "transformers", "peft", "numpy", "pillow", "gymnasium", "wandb")
+PACKAGES = ("torch", "transformers", "peft", "numpy", "pillow", "gymnasium", "vllm", "wandb")
 
 
 class Tracker:
@@ -172,31 +176,43 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def describe_run(run_dir: Path, config: Config, data: Mapping[str, Mapping[str, Any]]) -> None:
+def describe_run(
+    run_dir: Path,
+    config: Config,
+    data: Mapping[str, Mapping[str, Any]],
+    env: Mapping[str, Any] | None = None,
+) -> None:
     """Write config.yaml and versions.json: what is needed to make the run again.
 
     `data`: what is to be said of the questions, `curation.facts`: "dataset" those of training,
-    "evaluation" the others.
+    "evaluation" the others. `env`: the environment of the rollouts, where it is not the config's.
     """
+    env = config.env if env is None else env
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.yaml").write_text(config.to_yaml())
-    dataset = {k: v for k, v in config.env.items() if k not in ("prompt", "dialogue")}
-    text = json.dumps(config.env, sort_keys=True, default=str)
+    text = json.dumps(env, sort_keys=True, default=str)
     record = {
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git_commit": _git_commit(),
+        **versions(),
         "seed": config.seed,
         "dataset": {
-            "name": dataset.get("dataset"),
-            "split": dataset.get("split"),
+            "name": env.get("dataset"),
+            "split": env.get("split"),
             **data["dataset"],
             "env_hash": hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
         },
         "evaluation": dict(data.get("evaluation", {})),
     }
     (run_dir / "versions.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def versions() -> dict[str, Any]:
+    """What this program runs on: machine, packages, the checkout's commit."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+    }
 
 
 def _version(package: str) -> str | None:

@@ -2,77 +2,98 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 from hrvision_env.curation.facts import facts
 from hrvision_env.records import Outcome
 from hrvision_env.vector import HighResVQAVectorEnv
 
-from ..config import Config, ConfigError, changed, eval_env
-from ..rollout.engines import Sampling
-from ..rollout.engines.transformers import TransformersEngine
-from ..rollout.loop import Group, RolloutStats, rollout
-from ..vlm import VLM
-from .algorithm import get_algorithm
-from .checkpoint import (
-    Checkpoints,
-    has_adapters,
-    load_adapters,
-    read_state,
-    restore_rng,
-    rng_state,
-)
-from .evaluation import Evaluator, grounding
+from ..config import Config, changed
+from ..failures import FAILURES, told
+from ..rollout.engines import Engine
+from ..rollout.loop import Group, RolloutStats
+from .checkpoint import Checkpoints, read_state
+from .evaluation import Evaluator
 from .interrupt import Interrupt, Interrupted
-from .optimizer import Optimizer
+from .learner import Learner
+from .opening import (
+    check_engine,
+    check_factor,
+    check_run_dir,
+    dialect_warnings,
+    open_engine,
+    open_env,
+    open_questions,
+    seed_everything,
+)
+from .optimizer import TrainingError
+from .publish import Publisher
 from .questions import Questions
-from .reference import Reference
+from .rollouts import Read, Sampled, episode_metrics, is_trainable, why_not
 from .tracking import Tracker, describe_run
-from .update import Updater, credit
 
 
 class Trainer:
     """One run in one folder. `fit` trains to the last step, from a checkpoint where there is one.
 
-    `step` counts finished steps. Raises ConfigError when the folder holds a run that the config
-    does not resume, ValueError or FileNotFoundError for a model, dataset or checkpoint that
-    cannot be used, ImportError for a tracking service that is not installed.
+    With `rollout.source` the groups of every step are read; environment and questions are then not
+    needed, the engine only for evaluation. Raises ConfigError when the folder holds a run that the
+    config does not resume, ValueError or FileNotFoundError for a model, dataset, archive or
+    checkpoint that cannot be used, ImportError for an engine or a tracking service that is not
+    installed.
     """
 
     def __init__(self, config: Config, run_dir: str | Path | None = None) -> None:
         self.config = config
         self.run_dir = Path(run_dir or config.run_dir)
         check_run_dir(self.run_dir, config)
+        check_engine(config.engine.name)
         seed_everything(config)
         self.checkpoints = Checkpoints(self.run_dir, config.checkpoint.keep)
         self.start = self.checkpoints.latest() if config.resume == "auto" else None
-        self.env = open_env(config)
-        self.questions = open_questions(config, self.env)
-        self.policy, reference = load_policy(config, self.start)
+        self.env: HighResVQAVectorEnv | None = None
+        self.questions: Questions | None = None
+        if not config.rollout.source:
+            self.env = open_env(config)
+            self.questions = open_questions(config, self.env)
+        self.learner = Learner(config, self.start)
+        self.policy, self.optimizer = self.learner.policy, self.learner.optimizer
         check_factor(config, self.policy)
-        self.engine = TransformersEngine(self.policy)
-        self.optimizer = Optimizer(self.policy.trainable(), config.optim)
-        self.algorithm = get_algorithm(config.algorithm.name)
-        self.options = config.algorithm.options
-        self.updater = Updater(
-            self.policy, self.optimizer, self.algorithm, self.options, config.optim, reference
-        )
-        self.evaluator = Evaluator(config, self.engine) if config.eval.every else None
-        self.steps = config.optim.steps or self.questions.steps_per_epoch
-        self.step = 0
-        self._boundary = rng_state()
+        self.engine, self.publisher = self._open_engine()
+        self.asleep = False
+        """Whether the engine gave its memory to the trainer."""
+        self.empty_steps = 0
+        """So many steps in a row had nothing to train on."""
+        self.evaluator: Evaluator | None = None
+        try:
+            self._prepare()
+        except BaseException:
+            if self.engine is not None:  # it may have processes of its own
+                self.engine.close()
+            raise
+
+    def _prepare(self) -> None:
+        """What needs the engine or comes after it."""
+        self.source = self._open_source()
+        if self.config.eval.every and self.engine is not None:
+            self.evaluator = Evaluator(self.config, self.engine)
+        self.steps = self.config.optim.steps or self._epoch()
         self._open_run()
 
+    @property
+    def step(self) -> int:
+        """Finished steps."""
+        return self.learner.step
+
     def fit(self) -> bool:
-        """Train; True when the last step is done, False when a signal ended it early."""
+        """Train; True when the last step is done, False when a signal ended it early.
+
+        Whatever is raised, the steps that are finished are saved first. Raises TrainingError when
+        training cannot go on, and what the engine, the environment and the disk raise.
+        """
         self.tracker.start(self.step, self.steps)
         with Interrupt() as interrupt:
             try:
@@ -81,31 +102,86 @@ class Trainer:
                 path = self.save()
                 self.tracker.message(f"interrupted: {path} is saved, go on with --resume auto")
                 return False
+            except Exception:
+                self._save_what_is_finished()
+                raise
             finally:
                 self.close()
         return True
 
+    def _save_what_is_finished(self) -> None:
+        if not self.learner.whole:
+            self.tracker.message(
+                "stopped within an update: the last checkpoint is the newest state"
+            )
+        elif self.step:
+            try:
+                path = self.save()
+            except FAILURES as error:
+                self.tracker.message(f"step {self.step} could not be saved: {told(error)}")
+            else:
+                self.tracker.message(
+                    f"stopped after step {self.step}: {path} is saved, go on with --resume auto"
+                )
+
     def close(self) -> None:
         self.tracker.close()
-        self.env.close()
+        if self.env is not None:
+            self.env.close()
         if self.evaluator is not None:
             self.evaluator.close()
+        if self.engine is not None:
+            self.engine.close()
+
+    def _open_engine(self) -> tuple[Engine | None, Publisher | None]:
+        if self.config.rollout.source and not self.config.eval.every:
+            return None, None
+        engine = open_engine(self.config, self.policy)
+        publisher = Publisher(
+            engine,
+            self.policy,
+            temperature=self.config.rollout.temperature,
+            tolerance=self.config.optim.probe_stop,
+            images=min(2, getattr(self.config.engine.options, "max_images", 2)),
+        )
+        return engine, publisher
+
+    def _open_source(self) -> Sampled | Read:
+        if self.env is None or self.questions is None or self.engine is None:
+            return Read(self.config, self.policy.codec.rules)
+        return Sampled(self.config, self.run_dir, self.env, self.engine, self.questions)
+
+    def _epoch(self) -> int:
+        """Steps in which every question comes once."""
+        if isinstance(self.source, Read):
+            return len(self.source.steps)
+        return self.source.questions.steps_per_epoch
 
     def _open_run(self) -> None:
         """Describe the run and take up the checkpoint, if there is one."""
         self.tracker = Tracker(self.run_dir, self.config.tracking, self.config.model_dump())
+        for line in dialect_warnings(self.config, self.policy):
+            self.tracker.message(line)
         if self.start is not None:
-            self._restore(read_state(self.start))
+            self.learner.load_state_dict(read_state(self.start))
             self.tracker.message(f"resuming after step {self.step} from {self.start}")
             for line in changed(self.run_dir / "config.yaml", self.config):
                 self.tracker.message(f"warning: the run began with {line}")
-        data = {"dataset": facts(self.env.envs[0].dataset)}
+        if isinstance(self.source, Read):
+            for line in self.source.warnings:
+                self.tracker.message(line)
+        else:
+            self.source.say = self.tracker.message
+            if self.start is not None or self.config.rollout.archive:
+                self.source.forget_after(self.step)
+        data = {"dataset": self.source.data}
         if self.evaluator is not None:
             data["evaluation"] = facts(self.evaluator.asked)
-        describe_run(self.run_dir, self.config, data)
+        describe_run(self.run_dir, self.config, data, self.source.played_in)
         self.logged = self.tracker.resume(self.step if self.start is not None else -1)
 
     def _loop(self, interrupt: Interrupt) -> None:
+        self._publish_first()
         self._evaluate(interrupt)
         while self.step < self.steps:
             self._train_step(interrupt)
@@ -116,6 +192,15 @@ class Trainer:
         self.save()
         self.tracker.message(f"the trained model is in {self._export()}")
 
+    def _publish_first(self) -> None:
+        """A resumed run's engine gets the checkpoint's weights; a fresh one's has the model's."""
+        if self.publisher is not None:
+            if self.start is None:
+                self.publisher.check()
+            else:
+                self.publisher.look()
+                self.publisher.publish(self.step)
+
     def _train_step(self, interrupt: Interrupt) -> None:
         """One rollout and its updates; afterwards `step` is one higher."""
         began = time.perf_counter()
@@ -123,25 +208,41 @@ class Trainer:
         with interrupt.anywhere():
             groups = self._rollout(stats)
         played = time.perf_counter()
-        credited, constant = credit(groups, self.algorithm, self.options)
-        metrics = self.updater.update(credited)
-        self.step += 1
-        self.engine.load_weights(self.policy, version=self.step)
-        self._boundary = rng_state()
-        ended = time.perf_counter()
-        metrics |= rollout_metrics(groups, stats)
-        metrics["zero_variance_share"] = constant
-        metrics |= {"seconds_rollout": played - began, "seconds_update": ended - played}
-        self._log(metrics, ended - began)
+        if self.engine is not None and not self.asleep:
+            self.engine.sleep()
+            self.asleep = True
+        metrics = self.learner.learn(groups)
+        learned = time.perf_counter()
+        metrics |= {**stats.metrics(), **episode_metrics(groups)}
+        metrics |= {"seconds_rollout": played - began, "seconds_update": learned - played}
+        try:
+            metrics |= self._publish()
+        finally:  # the step is done, whatever the engine makes of its weights
+            ended = time.perf_counter()
+            self._log({**metrics, "seconds_publish": ended - learned}, ended - began)
         self._warn_of_failures(groups)
+        self._warn_of_batches("rollout", stats)
+        self._check_trainable(groups, stats)
+
+    def _publish(self) -> dict[str, float]:
+        """Give the weights to the engine if it is used before the next update; metrics of it."""
+        due = self._evaluates() or not isinstance(self.source, Read)
+        if self.engine is None or self.publisher is None or not due:
+            return {}
+        self.engine.wake()
+        self.asleep = False
+        return self.publisher.publish(self.step)
+
+    def _check_trainable(self, groups: Sequence[Group], stats: RolloutStats) -> None:
+        self.empty_steps = 0 if is_trainable(groups) else self.empty_steps + 1
+        if self.empty_steps >= self.config.optim.max_bad_steps:
+            raise TrainingError(
+                f"{self.empty_steps} steps in a row had nothing to train on; in the last one "
+                f"{why_not(stats)} (optim.max_bad_steps = {self.config.optim.max_bad_steps})"
+            )
 
     def _rollout(self, stats: RolloutStats) -> list[Group]:
-        options = self.config.rollout
-        # Draws depend on this seed and the question; the same question gets others next epoch.
-        seed = self.config.seed * 2**32 + self.step
-        sampling = Sampling(options.max_tokens, options.temperature, seed)
-        questions = self.questions.at(self.step)
-        return rollout(self.env, self.engine, sampling, questions=questions, stats=stats)
+        return self.source.at(self.step, stats)
 
     def _log(self, metrics: dict[str, float], seconds: float) -> None:
         self.tracker.log(self.step, "train", {**metrics, "seconds_step": seconds})
@@ -161,35 +262,37 @@ class Trainer:
                 f"are left out; question {failed[0].question_id}: {failed[0].error}"
             )
 
+    def _warn_of_batches(self, what: str, stats: RolloutStats) -> None:
+        if stats.batches_failed:
+            reasons = ", ".join(f"{r} x {n}" for r, n in stats.batch_reasons.most_common(3))
+            self.tracker.message(
+                f"warning: step {self.step}, {what}: {stats.batches_failed} batches failed and "
+                f"were asked again in halves, which costs time ({reasons}); the engine may need "
+                "smaller ones"
+            )
+
     def _evaluate(self, interrupt: Interrupt) -> None:
         """Evaluate when it is due and has not been done: before, after and every N steps."""
-        if self.evaluator is None or (self.step, "eval") in self.logged:
-            return
-        if self.step % self.config.eval.every and self.step < self.steps:
+        if self.evaluator is None or not self._evaluates():
             return
         began = time.perf_counter()
         with interrupt.anywhere():
             metrics, episodes = self.evaluator.run()
         metrics["seconds_eval"] = time.perf_counter() - began
         self.tracker.log(self.step, "eval", metrics)
+        self._warn_of_batches("evaluation", self.evaluator.stats)
         for kind, records in episodes.items():
             self.tracker.episodes(self.step, kind, records)
 
+    def _evaluates(self) -> bool:
+        """Whether an evaluation is due after the steps that are done."""
+        if self.evaluator is None or (self.step, "eval") in self.logged:
+            return False
+        return self.step % self.config.eval.every == 0 or self.step >= self.steps
+
     def save(self) -> Path:
         """Write a checkpoint of the last finished step."""
-        state = {
-            "step": self.step,
-            "optimizer": self.optimizer.state_dict(),
-            "rng": self._boundary,
-        }
-        return self.checkpoints.save(self.step, self.policy, state)
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.engine.load_weights(self.policy, version=self.step)
-        restore_rng(state["rng"])
-        self._boundary = state["rng"]
+        return self.checkpoints.save(self.step, self.policy, self.learner.state_dict())
 
     def _export(self) -> Path:
         """The trained policy as a plain model folder, adapters merged in: run_dir/model."""
@@ -199,85 +302,3 @@ class Trainer:
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
         return target
-
-
-def check_run_dir(run_dir: Path, config: Config) -> None:
-    """Refuse to mix two runs in one folder."""
-    if config.resume == "no" and (run_dir / "metrics.jsonl").is_file():
-        raise ConfigError(
-            f"run_dir {run_dir}: already holds a run; pass --resume auto to go on with it, "
-            "or another --run_dir"
-        )
-
-
-def check_factor(config: Config, policy: VLM) -> None:
-    """Views and crops must consist of whole image tokens."""
-    for section, env in (("env", config.env), ("eval_env", eval_env(config))):
-        if env["factor"] % policy.codec.factor:
-            raise ConfigError(
-                f"{section}.factor: got {env['factor']}, expected a multiple of "
-                f"{policy.codec.factor}, which is patch size x merge size of {config.model.path}"
-            )
-
-
-def seed_everything(config: Config) -> None:
-    random.seed(config.seed)
-    np.random.seed(config.seed)
-    torch.manual_seed(config.seed)
-    if config.model.threads:
-        torch.set_num_threads(config.model.threads)
-
-
-def open_env(config: Config) -> HighResVQAVectorEnv:
-    """The training environment, as many groups as a step asks."""
-    size = config.rollout.group_size
-    members = config.rollout.groups_per_step * size
-    return HighResVQAVectorEnv(num_envs=members, group_size=size, **config.env)
-
-
-def open_questions(config: Config, env: HighResVQAVectorEnv) -> Questions:
-    name = f"dataset {config.env['dataset']!r}, split {config.env['split']!r}"
-    size = len(env.envs[0].dataset)
-    return Questions(size, config.rollout.groups_per_step, config.seed, name)
-
-
-def load_policy(config: Config, checkpoint: Path | None) -> tuple[VLM, Reference | None]:
-    """The policy, from a checkpoint or fresh, and the reference that a KL term asks for."""
-    model = config.model
-    settings: dict[str, Any] = {
-        "dtype": model.dtype,
-        "device": model.device,
-        "freeze_vision": model.freeze_vision,
-        "lora": model.lora.peft_options() if model.lora else None,
-    }
-    whole = checkpoint is not None and model.lora is None
-    needs_reference = config.algorithm.options.kl > 0
-    reference = None
-    if needs_reference or not whole:
-        policy = VLM.load(model.path, **settings)
-        reference = Reference(policy) if needs_reference else None
-    if checkpoint is not None and whole:
-        policy = VLM.load(checkpoint, **settings)
-    elif checkpoint is not None:
-        load_adapters(policy, checkpoint)
-    # Without dropout the two modes are the same; evaluation mode keeps the prefix cache.
-    policy.model.train(bool(model.lora and model.lora.dropout) and has_adapters(policy))
-    return policy, reference
-
-
-def rollout_metrics(groups: Sequence[Group], stats: RolloutStats) -> dict[str, float]:
-    """What the step's episodes say; names in `tracking.METRICS`."""
-    played = [(group.sample, episode) for group in groups for episode in group.episodes]
-    rewards = [e.reward for _, e in played if e.outcome is not Outcome.ERROR]
-    looks = grounding(played, sampled=True)
-    looks["valid_box_rate"] = looks.pop("valid_box_rate_sampled")
-    replies = sum(len(episode.turns) for _, episode in played)
-    return {
-        "reward_mean": sum(rewards) / max(1, len(rewards)),
-        **looks,
-        "errors": float(stats.errors),
-        "tokens": float(stats.sampled_tokens),
-        "tokens_per_reply": stats.sampled_tokens / max(1, replies),
-        "seconds_engine": stats.engine_seconds,
-        "seconds_env": stats.env_seconds,
-    }

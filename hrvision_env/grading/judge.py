@@ -35,8 +35,8 @@ from ..actions import Refusal
 from ..actions.answer import parse
 from ..reading.index import cache_folder
 from ..records import Sample
+from ..text_cache import TextCache
 from . import FREE_TEXT, Reason, Verdict, check_kind, strict
-from ._cache import TextCache
 from ._final import final_part, shown
 
 KINDS = FREE_TEXT | {"choice"}

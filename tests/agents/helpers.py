@@ -68,11 +68,12 @@ def masks_of(chats: Sequence[Chat]) -> list[np.ndarray]:
 def public_logits(vlm: VLM, chat: Chat) -> Tensor:
     """[T, V] by the model's own public forward: raw pixels, no cache, positions of its own."""
     ids = torch.tensor([chat.token_ids])
+    pixels = np.concatenate([vlm.codec.pixel_values(image) for image in chat.images])
     return vlm.model(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         mm_token_type_ids=(ids == vlm.codec.image).int(),
-        pixel_values=torch.from_numpy(np.concatenate([i.pixel_values for i in chat.images])),
+        pixel_values=torch.from_numpy(pixels),
         image_grid_thw=torch.tensor([i.grid for i in chat.images]),
         use_cache=False,
     ).logits[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import prefix
-from agents.prefix import SharedPrefix, distribution, logprobs_of, trained_hidden
+from agents.prefix import Row, SharedPrefix, distribution, logprobs_of, trained_hidden
 from agents.vlm import VLM
 
 from .conftest import noise_image
@@ -112,7 +112,7 @@ def test_a_prefix_is_computed_once_per_group(qwen3_folder: str) -> None:
 def test_siblings_are_those_with_equal_tokens_and_pixels(qwen3_folder: str) -> None:
     vlm = VLM.load(qwen3_folder)
     one, two = opening(vlm.codec, 0), opening(vlm.codec, 0)
-    two.images = [vlm.codec.encode_image(noise_image(48, 32, seed=7))]
+    two.images[:] = [vlm.codec.encode_image(noise_image(48, 32, seed=7))]
     shared = SharedPrefix(vlm, rows_of([one, two, one.fork(1)]))
     assert shared.owners == [0, 1, 0]
 
@@ -120,14 +120,13 @@ def test_siblings_are_those_with_equal_tokens_and_pixels(qwen3_folder: str) -> N
 def test_what_follows_the_last_trained_token_is_not_computed(qwen3_folder: str) -> None:
     # A member that failed in its second turn leaves an observation, with an image, at its end.
     vlm = VLM.load(qwen3_folder)
-    chat = opening(vlm.codec, 1)
     full = conversations(vlm.codec, sizes=(1,))[0]
     cut = len(full.token_ids) - int(np.flatnonzero(np.array(full.loss_mask)[::-1])[0])
     second_reply = int(np.flatnonzero(np.diff(full.loss_mask))[2]) + 1
-    chat.token_ids, chat.images, chat.prefix = full.token_ids[:cut], full.images, full.prefix
-    chat.loss_mask = full.loss_mask[:second_reply] + [False] * (cut - second_reply)
+    row = Row(np.array(full.token_ids[:cut]), tuple(full.images), full.prefix)
+    mask = np.array(full.loss_mask[:cut]) & (np.arange(cut) < second_reply)
     first_turn = [m and n < second_reply for n, m in enumerate(full.loss_mask)]
-    hidden, targets = trained_hidden(vlm, rows_of([chat]), masks_of([chat]))
+    hidden, targets = trained_hidden(vlm, [row], [mask])
     got = logprobs_of(hidden, vlm.lm_head, targets, 1.0, vlm.codec.banned)
     expected = public_logprobs(vlm, full)[: sum(first_turn)]
     assert len(vlm._features) == 1  # the crop was never encoded

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from agents.config import load
 from agents.train import main
+from agents.training.rollouts import Sampled
 from agents.training.tracking import read_metrics
 from agents.vlm import VLM
 
@@ -144,6 +146,39 @@ def test_bad_input_is_one_clear_line(qwen3_folder, tmp_path, capsys, words, mess
     assert last.startswith("error: ")
     assert message in last
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RuntimeError("the engine is gone"), "error: RuntimeError: the engine is gone"),
+        (MemoryError(), "error: MemoryError: "),
+        (SafetensorError("File too large"), "error: SafetensorError: File too large"),
+        (OSError(28, "No space left on device"), "error: OSError: [Errno 28] No space left"),
+    ],
+)
+def test_a_run_that_breaks_down_keeps_its_steps(
+    qwen3_folder, tmp_path, capsys, monkeypatch, error, line
+):
+    rollout = Sampled.at
+
+    def failing(self, step, stats):
+        if step == 2:
+            raise error
+        return rollout(self, step, stats)
+
+    monkeypatch.setattr(Sampled, "at", failing)
+    words = [str(ROOT / "configs" / "mgpo_tiny.yaml"), "--model.path", qwen3_folder]
+    words += [*SMALL, "--optim.steps", "4", "--eval.every", "0", "--run_dir", str(tmp_path)]
+    assert main(words) == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1].startswith(line) and "Traceback" not in printed.err
+    saved = tmp_path / "checkpoints" / "step_000002"
+    assert (saved / "trainer.pt").is_file()
+    assert "step_000002 is saved, go on with --resume auto" in " ".join(printed.out.split())
+    monkeypatch.undo()
+    assert main([*words, "--resume", "auto"]) == 0
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
 def test_a_folder_that_lacks_files_is_told(tmp_path, capsys):

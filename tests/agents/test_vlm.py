@@ -1,4 +1,4 @@
-"""Loading, saving, positions and image features on both model families."""
+"""Loading, saving, positions and image features on every model family."""
 
 import json
 import shutil
@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.families import families
+from agents.families.random_model import write_random_model
 from agents.vlm import VLM
 
 from .conftest import noise_image
@@ -28,10 +30,70 @@ def test_save_and_load_give_the_same_model(model_folder: str, tmp_path: Path) ->
     assert again.codec.factor == vlm.codec.factor == 16
 
 
+@pytest.mark.parametrize("lora", [None, {"r": 2, "target_modules": "all-linear"}])
+def test_weights_are_those_of_the_checkpoint(
+    model_folder: str, tmp_path: Path, lora: dict | None
+) -> None:
+    vlm = VLM.load(model_folder, lora=lora, freeze_vision=False)
+    with torch.no_grad():
+        for _, parameter in vlm.trainable():
+            parameter.add_(0.1)
+    vlm.save(tmp_path)
+    given, saved = dict(vlm.weights()), load_file(tmp_path / "model.safetensors")
+    original = load_file(Path(model_folder) / "model.safetensors")
+    assert given.keys() == saved.keys() == original.keys()
+    assert all(torch.equal(given[name], saved[name]) for name in saved)
+    assert not torch.equal(saved[changed := _of(saved, "q_proj.weight")], original[changed])
+    # A tied head does not come by a name of its own: whoever loads it ties it again.
+    tied = vlm.model.config.tie_word_embeddings
+    assert ("lm_head.weight" in given) is not tied
+
+
+def _of(weights: dict[str, torch.Tensor], ending: str) -> str:
+    return next(name for name in weights if name.endswith(ending))
+
+
+def test_weights_are_not_copied(qwen3_folder: str) -> None:
+    vlm = VLM.load(qwen3_folder)
+    own = {parameter.data_ptr() for parameter in vlm.model.parameters()}
+    assert {tensor.data_ptr() for _, tensor in vlm.weights()} == own
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", families())
+def test_tied_and_untied_heads_come_back(family: str, tied: bool, tmp_path: Path) -> None:
+    vlm = VLM.load(write_random_model(tmp_path / "a", family, tied=tied))
+    with torch.no_grad():
+        vlm.body.get_input_embeddings().weight.mul_(2.0)
+    vlm.save(tmp_path / "b")
+    again = VLM.load(tmp_path / "b")
+    same = again.lm_head.weight is again.body.get_input_embeddings().weight
+    assert same is tied and vlm.context == again.context == 4096
+    chat = conversations(vlm.codec)[0]
+    with torch.no_grad():
+        assert torch.equal(public_logits(again, chat), public_logits(vlm, chat))
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+def test_an_adapted_head_that_is_tied_is_refused(qwen3_folder: str, qwen25_folder: str) -> None:
+    options = {"r": 2, "target_modules": ["q_proj", "lm_head"]}
+    with pytest.raises(ValueError, match="adapts the head or the embedding; the two are one"):
+        VLM.load(qwen3_folder, lora=options)
+    untied = VLM.load(qwen25_folder, lora=options)
+    assert any("lm_head" in name for name, _ in untied.trainable())
+    assert "lm_head.weight" in dict(untied.weights())
+
+
+def test_another_class_than_the_familys_is_refused(qwen3_folder: str) -> None:
+    vlm = VLM.load(qwen3_folder)
+    with pytest.raises(ValueError, match="got a Qwen3VLModel, expected a Qwen3VLForConditionalGen"):
+        VLM(vlm.model.model, vlm.codec)
+
+
 def test_bfloat16_is_loaded_as_such(qwen3_folder: str) -> None:
     vlm = VLM.load(qwen3_folder, dtype="bfloat16")
     assert {p.dtype for p in vlm.model.parameters()} == {torch.bfloat16}
-    with pytest.raises(ValueError, match=r"'float16'.*expected 'float32' or 'bfloat16'"):
+    with pytest.raises(ValueError, match="'float16', expected 'auto', 'float32' or 'bfloat16'"):
         VLM.load(qwen3_folder, dtype="float16")
 
 
@@ -84,7 +146,9 @@ def test_features_are_those_of_the_public_call(model_folder: str) -> None:
     got = vlm.encode_images(images)
     for image in images:
         out = vlm.model.get_image_features(
-            torch.from_numpy(image.pixel_values), torch.tensor([image.grid]), return_dict=True
+            torch.from_numpy(vlm.codec.pixel_values(image)),
+            torch.tensor([image.grid]),
+            return_dict=True,
         )
         torch.testing.assert_close(got[image.hash].embeds, out.pooler_output[0])
         deepstack = getattr(out, "deepstack_features", None) or ()
@@ -124,7 +188,7 @@ def test_the_feature_cache_is_bounded(qwen3_folder: str) -> None:
     images = [vlm.codec.encode_image(noise_image(48, 32, n)) for n in range(4)]
     size = vlm.encode_images(images[:1])[images[0].hash].n_bytes
     assert size == 3 * 6 * 64 * 4  # features and two deepstack levels, 6 tokens, 64 floats
-    vlm._cache_bytes = 2 * size
+    vlm._features.limit = 2 * size
     assert len(vlm.encode_images(images)) == 4
     runs = count_patches(vlm)
     vlm.encode_images(images[2:])  # the latest two are still known

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import pytest
 
-from benchmarks.evaluate import CHUNK, Task, make_tasks, run_tasks
+from benchmarks.evaluate import CHUNK, AgentError, Task, _sampling, make_tasks, run_tasks
 from benchmarks.specs import AgentSpec, DatasetSpec, parse_dataset
+from benchmarks.workers import WorkerDied
 
 from .conftest import ENV
 
@@ -35,6 +36,16 @@ def test_a_dataset_that_is_smaller_than_the_limit_gives_what_it_has():
     assert unlimited == tasks
 
 
+def test_an_agent_that_plays_many_at_once_waits_seldom():
+    served = AgentSpec("served", model="m", engine="openai", batch=100, env=ENV)
+    tasks = make_tasks([RANDOM, served], [DATASET], 1000, sampled=False, seed=0)
+    few, many = (
+        [len(task.questions) for task in tasks if task.agent is agent] for agent in (RANDOM, served)
+    )
+    assert (max(few), max(many)) == (CHUNK, 400)
+    assert sum(few) == sum(many)
+
+
 def test_only_models_are_sampled_and_agents_stay_together():
     model = AgentSpec("model", model="somewhere", env=ENV)
     other = parse_dataset("synthetic:ood")
@@ -53,14 +64,14 @@ def test_only_models_are_sampled_and_agents_stay_together():
 def test_a_process_that_dies_ends_the_evaluation_instead_of_hanging_it(tmp_path):
     deadly = DatasetSpec("deadly", {"dataset": "tests.benchmarks.plugins:deadly"})
     tasks = [Task(RANDOM, deadly, (n,), False, 0) for n in range(3)]
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(WorkerDied, match="exit code 9"):
         run_tasks(tasks, tmp_path / "e.jsonl", workers=2)
 
 
 def test_a_failure_loses_nothing_that_was_played(tmp_path):
     broken = AgentSpec("broken", model=str(tmp_path / "no_model"), env=ENV)
     tasks = make_tasks([RANDOM, broken], [DATASET], 3, sampled=False, seed=0)
-    with pytest.raises(FileNotFoundError, match="no_model"):
+    with pytest.raises(AgentError, match=r"agent 'broken' cannot be opened.*no_model"):
         run_tasks(tasks, tmp_path / "e.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "e.jsonl").open()]
     assert [row["agent"] for row in rows] == ["random"] * 3
@@ -70,3 +81,12 @@ def test_an_argument_that_the_environment_does_not_know_is_found_before_playing(
     wrong = AgentSpec("wrong", scripted="random", env={**ENV, "max_pixel": 1})
     with pytest.raises(ValueError, match=r"max_pixel.*did you mean 'max_pixels'"):
         make_tasks([RANDOM, wrong], [DATASET], 3, sampled=False, seed=0)
+
+
+def test_greedy_episodes_are_greedy_and_sampled_ones_drawn_as_the_config_says():
+    drawing: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "min_p": 0.05}
+    agent = AgentSpec("model", model="m", env=ENV, **drawing)
+    sampled, greedy = (_sampling(Task(agent, DATASET, (0,), draws, 3)) for draws in (True, False))
+    assert {name: getattr(sampled, name) for name in drawing} == drawing
+    assert (greedy.temperature, greedy.top_p, greedy.top_k, greedy.min_p) == (0, 1, 0, 0)
+    assert greedy.seed == sampled.seed == 3

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.drawings import GOLD, OWN, draw_boxes, draw_episode, draw_questions
 from benchmarks.metrics import make_row
 from benchmarks.plots import DARK, LIGHT, Bar, Panel, bars_png, moving_average, panel_png
-from benchmarks.report import Page, Section, bars_picture, summary_table, write_page
+from benchmarks.report import Page, Section, bars_picture, failed_line, summary_table, write_page
 from benchmarks.sheets import COLUMN, question_png
 from hrvision_env.records import Box
 from hrvision_env.scripted import play
@@ -134,6 +134,17 @@ def test_a_summary_table_shows_what_is_there_and_marks_what_is_not():
     assert table.header == ["agent", "accuracy", "95% interval", "n", "IoU", "box side, ‰"]
     assert table.rows[0] == ["a", "50.0%", "20.0% – 80.0%", "10", "12.3%", "229"]
     assert table.rows[1][-1] == "–"
+
+
+def test_failed_episodes_are_counted_where_there_are_some():
+    """2 of 10 greedy ones and 3 sampled ones are 5 by hand."""
+    whole = {"accuracy": 0.5, "n": 10, "interval": [0.2, 0.8], "outcomes": {"wrong": 10}}
+    broken = {**whole, "outcomes": {"wrong": 8, "error": 2}, "failed_sampled": 3}
+    table = summary_table({"a": whole, "b": broken})
+    assert table.header == ["agent", "accuracy", "95% interval", "n", "failed"]
+    assert [row[-1] for row in table.rows] == ["0", "2 + 3 sampled"]
+    assert failed_line({"a": whole, "b": broken})[0].startswith("Episodes failed: b 5.")
+    assert failed_line({"a": whole}) == []
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks.specs import own_arguments, parse_agent, parse_dataset
+from benchmarks.specs import BATCH, own_arguments, parse_agent, parse_dataset
 
 from .conftest import ROOT
 
@@ -43,6 +45,41 @@ def test_a_config_gives_the_model_its_environment_and_its_reply_length():
     assert spec.env["dialogue"] == "mgpo"
     assert spec.env["max_pixels"] == 9216
     assert not {"dataset", "split"} & set(spec.env)
+
+
+def test_a_config_gives_the_agent_its_engine():
+    spec = parse_agent(f"base={CONFIG}")
+    assert (spec.engine, spec.batch) == ("transformers", BATCH)
+    served = parse_agent(str(ROOT / "configs/openai_vllm.yaml"))
+    assert (served.name, served.engine) == ("openai_vllm", "openai")
+    assert served.model == served.options["model"] == "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert served.options["server"] == "vllm"
+    assert served.batch == served.options["concurrency"] == 32
+    assert (served.env["dialogue"], served.max_tokens) == ("mgpo", 512)
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ({"name": "openia"}, "did you mean 'openai'"),
+        ({"name": "openai"}, "engine.model"),
+        ({"name": "openai", "model": "m", "concurency": 3}, "did you mean 'engine.concurrency'"),
+        ({"name": "openai", "model": "m", "key_env": "sk-12"}, "name of an environment variable"),
+        ({"name": "openai", "model": "m", "url": "http://me:pw@host"}, "without a key"),
+    ],
+)
+def test_a_wrong_engine_section_is_named(tmp_path, engine, message):
+    path = tmp_path / "agent.yaml"
+    path.write_text(json.dumps({"engine": engine}))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_agent(str(path))
+
+
+def test_a_server_does_not_play_the_model_of_a_run(tmp_path):
+    run = make_run(tmp_path / "mine", "model")
+    (run / "config.yaml").write_text(json.dumps({"engine": {"name": "openai", "model": "m"}}))
+    with pytest.raises(ValueError, match=r"names the model 'm' on a server .* cannot be played"):
+        parse_agent(str(run))
 
 
 def test_the_environment_of_the_dataset_and_overrides_come_on_top():

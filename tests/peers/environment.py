@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from ..installing import run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -31,23 +32,16 @@ def build() -> Path:
     if done.exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    _run(sys.executable, "-m", "venv", str(folder))
+    run(sys.executable, "-m", "venv", str(folder))
     install = (str(python(folder)), "-m", "pip", "install", "--disable-pip-version-check")
-    _run(*install, "--no-deps", "--requirement", str(REQUIREMENTS))
-    _run(*install, "--no-deps", "--target", str(folder / "older"), OLDER)
+    run(*install, "--no-deps", "--requirement", str(REQUIREMENTS))
+    run(*install, "--no-deps", "--target", str(folder / "older"), OLDER)
     done.touch()
     return folder
 
 
 def python(folder: Path) -> Path:
     return folder / "bin" / "python"
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        words = (done.stdout + done.stderr)[-2_000:]
-        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{words}")
 
 
 if __name__ == "__main__":

@@ -1,180 +1,163 @@
-"""Generation in this process, on the model that is being trained.
+"""Generation in this process, on the model that is being trained or on one of its own.
 
-All open chats form one batch; the prefix of a group is computed once and its KV cache spread over
-the siblings; finished rows leave the batch. N rows, V vocabulary.
+All open chats form one batch; the prefix of a group is computed once for its siblings and, when it
+is long, kept for their next turn; finished rows leave the batch.
+
+Draws are by inverse CDF with numbers from (seed, group, member, turn), in an order of ids that
+never changes. What else is in the batch changes logits only by rounding. In float32 that is about
+1e-6, so a token differs from that of another batch only where its number falls as close as that to
+a border between two ids, or a truncated distribution has an id as close as that to its bound. In
+bfloat16 it is about 1e-2: draws repeat for an equal batch, but in another one a reply of some tens
+of tokens may well part from what it was. Log-probs are those of what was drawn in either case.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
 
-from ...prefix import Row, SharedPrefix, distribution
+from ...adapters import is_tied, merged
+from ...prefix import Row
 from ...vlm import VLM
 from ..chat import Chat
 from ..stopping import Stopper
-from . import Completion, Sampling, StopReason
+from . import Failure, ModelSource, Reply, Sampling
+from ._transformers_batch import Batch, Deadline
+from ._transformers_past import Kept, is_long, past_of
 
-COMPACT = 0.75
-"""Finished rows are taken out when at most this share of the batch is still open."""
-REASONS = (StopReason.LENGTH, StopReason.EOS, StopReason.STOP)
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    max_rows: int = Field(default=256, ge=1)
+    """chats that run at once; siblings stand side by side"""
+    max_prefill_tokens: int = Field(default=32768, ge=1)
+    """tokens of one forward over prompts, padding included; a longer prompt runs alone"""
+    keep_mb: int = Field(default=512, ge=0)
+    """memory for what the next turn needs again: keys and values of long prefixes, and images'
+    features while the vision tower trains"""
+
+
+def open_engine(model: ModelSource, options: Options) -> TransformersEngine:
+    """An engine on the trainer's own model, or on one that it loads from `model.path`."""
+    vlm = model.policy
+    if vlm is None:
+        vlm = VLM.load(model.path, dtype=model.dtype, device=model.device)
+    return TransformersEngine(vlm, **options.model_dump())
 
 
 class TransformersEngine:
-    """Samples from a `VLM`. At most `max_rows` chats run at once; siblings stand side by side."""
+    """Samples from a `VLM`; the numbers are as in `Options`.
 
-    def __init__(self, vlm: VLM, max_rows: int = 256) -> None:
+    Weights that are changed in place must be told of by `load_weights`, which costs nothing for the
+    module that is run already. A change that was not is noticed by `generate` as a rule, not
+    always: see `WeightWatch`.
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        max_rows: int = 256,
+        max_prefill_tokens: int = 32768,
+        keep_mb: int = 512,
+    ) -> None:
         self.vlm = vlm
         self.codec = vlm.codec
         self.policy_version = 0
         self.max_rows = max_rows
+        self.max_prefill_tokens = max_prefill_tokens
+        self.context = vlm.context
+        """Longest conversation, in tokens."""
         self.stopper = Stopper(vlm.codec)
+        self.kept = Kept(vlm, keep_mb * 2**20)
 
-    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Completion]:
-        """One completion per chat, in order."""
-        if sampling.max_tokens < 1 or sampling.temperature < 0:
-            raise ValueError(f"got {sampling}, expected max_tokens >= 1 and temperature >= 0")
-        done: dict[int, Completion] = {}
-        for part in self._parts(chats):
-            with self.vlm.evaluating():
-                batch = _Batch(self, [chats[n] for n in part], sampling)
-                done |= zip(part, batch.run(), strict=True)
+    def open_chat(self, group: str) -> Chat:
+        """An empty chat of member 0 of a group."""
+        chat = Chat(self.codec, group)
+        chat.policy_version = self.policy_version
+        return chat
+
+    def generate(self, chats: Sequence[Chat], sampling: Sampling) -> list[Reply]:
+        """One reply per chat, in order.
+
+        A chat that does not fit the model's context, a reply that is not there by
+        `sampling.timeout` (looked at between steps) and one whose logits are not finite are
+        failures of their own.
+        """
+        deadline = Deadline(monotonic(), sampling.timeout)
+        done: dict[int, Reply] = {}
+        for n, chat in enumerate(chats):
+            if len(chat.token_ids) >= self.context:
+                done[n] = Failure(
+                    f"prompt of {len(chat.token_ids):,} tokens does not fit the model's context "
+                    f"of {self.context:,} tokens",
+                    again=False,
+                )
+        self.kept.check()
+        for part in self._parts(chats, [n for n in range(len(chats)) if n not in done]):
+            replies = self._run([chats[n] for n in part], sampling, deadline)
+            done |= zip(part, replies, strict=True)
         return [done[n] for n in range(len(chats))]
 
-    def _parts(self, chats: Sequence[Chat]) -> Iterator[list[int]]:
-        groups: dict[str, list[int]] = {}
-        for n, chat in enumerate(chats):
-            groups.setdefault(chat.group, []).append(n)
-        order = [n for members in groups.values() for n in members]
-        for start in range(0, len(order), self.max_rows):
-            yield order[start : start + self.max_rows]
+    def _parts(self, chats: Sequence[Chat], chosen: Sequence[int]) -> Iterator[list[int]]:
+        # How a chat is computed depends on its own prefix, not on the others'.
+        for long in (False, True):
+            groups: dict[str, list[int]] = {}
+            for n in chosen:
+                if is_long(chats[n].prefix) == long:
+                    groups.setdefault(chats[n].group, []).append(n)
+            order = [n for members in groups.values() for n in members]
+            for start in range(0, len(order), self.max_rows):
+                yield order[start : start + self.max_rows]
+
+    def _run(self, chats: list[Chat], sampling: Sampling, deadline: Deadline) -> list[Reply]:
+        rows = [Row(np.array(c.token_ids), tuple(c.images), c.prefix) for c in chats]
+        room = [self.context - len(chat.token_ids) for chat in chats]
+        batch = Batch(self.vlm, self.stopper, chats, sampling, room)
+        first_turns = [chat.replies == 0 for chat in chats]
+        with self.vlm.evaluating():
+            past = past_of(self.vlm, rows, first_turns, self.kept, self.max_prefill_tokens)
+            return batch.run(past, deadline)
 
     def load_weights(self, source: Any, version: int) -> None:
         """Take the weights of a `VLM`, a module or a model folder.
 
-        The module that this engine already runs costs nothing.
+        The module that this engine already runs costs nothing. What was computed with the old
+        weights is forgotten: prefixes always, features of images where the vision tower changed.
         """
         if isinstance(source, str | Path):
             source = VLM.load(source)
         module: nn.Module = source.model if isinstance(source, VLM) else source
         if module is not self.vlm.model:
-            self.vlm.model.load_state_dict(module.state_dict())
+            self._take(module)
             self.vlm.forget_images()
+        self.vlm.forget_stale_images()
+        self.kept.clear()
         self.policy_version = version
 
+    def _take(self, module: Any) -> None:
+        own: nn.Module = self.vlm.model
+        state = module.state_dict()
+        if state.keys() != own.state_dict().keys():  # that of a policy with adapters
+            state = dict(merged(module))
+            if is_tied(module):
+                state["lm_head.weight"] = module.lm_head.weight
+        own.load_state_dict(state)
 
-class _Batch:
-    """The state of one batch while it generates."""
+    def sleep(self) -> None:
+        """Forget what is kept between turns; the model may be the trainer's and stays."""
+        self.kept.clear()
 
-    def __init__(self, engine: TransformersEngine, chats: list[Chat], sampling: Sampling) -> None:
-        self.vlm, self.sampling, self.chats = engine.vlm, sampling, chats
-        self.stopper = engine.stopper
-        rows = [Row(np.array(c.token_ids), tuple(c.images), c.prefix) for c in chats]
-        self.shared = SharedPrefix(engine.vlm, rows)
-        size, limit = len(chats), sampling.max_tokens
-        self.tokens = np.zeros((size, limit), dtype=np.int64)
-        self.logprobs = np.zeros((size, limit), dtype=np.float64)
-        self.lengths = np.full(size, limit)
-        self.reasons = np.zeros(size, dtype=np.int64)
-        """[N] index into REASONS."""
-        self.open = np.ones(size, dtype=np.bool_)
-        self.present = np.arange(size)
-        """Rows that are still in the batch, which is ordered by them."""
-        stops = list(dict.fromkeys(chat.stop for chat in chats))
-        self.enders = self._enders(stops)
-        self.stop_of = np.array([stops.index(chat.stop) for chat in chats])
+    def wake(self) -> None:
+        """Nothing to do: what was forgotten is computed when it is needed."""
 
-    def _enders(self, stops: list[tuple[str, ...]]) -> np.ndarray:
-        """[number of different stops, V] bool: tokens that can complete a stop string."""
-        table = np.zeros((len(stops), self.vlm.model.config.text_config.vocab_size), dtype=np.bool_)
-        for n, stop in enumerate(stops):
-            if stop:
-                known = self.stopper.enders(stop)
-                table[n, : len(known)] = known
-        return table
-
-    def run(self) -> list[Completion]:
-        """Sample until every row is finished."""
-        vlm, shared = self.vlm, self.shared
-        hidden = shared.forward()
-        last = torch.from_numpy(shared.lengths - 1).to(vlm.device)
-        hidden = hidden[torch.arange(len(last), device=vlm.device), last]
-        cache, mask = shared.cache, shared.mask
-        position = torch.from_numpy(shared.next_positions).to(vlm.device)
-        uniforms = self._uniforms()
-        for step in range(self.sampling.max_tokens):
-            drawn = self._draw(hidden, step, uniforms)
-            if not self.open.any() or step + 1 == self.sampling.max_tokens:
-                break
-            if self.open[self.present].mean() <= COMPACT:
-                stay = np.flatnonzero(self.open[self.present])
-                self.present = self.present[stay]
-                index = torch.from_numpy(stay).to(vlm.device)
-                cache.batch_select_indices(index)
-                mask, position, drawn = mask[index], position[index], drawn[index]
-                uniforms = uniforms[index]
-            mask = torch.nn.functional.pad(mask, (0, 1), value=True)
-            places = (position + step).expand(3, -1)[..., None]
-            hidden = vlm.hidden(drawn[:, None], places, mask, cache=cache)[:, 0]
-        return self._completions()
-
-    def _uniforms(self) -> Tensor:
-        """[N, max_tokens] in [0, 1): each row's own numbers, from (seed, group, member, turn)."""
-        seed, limit = self.sampling.seed, self.sampling.max_tokens
-        rows = []
-        for chat in self.chats:
-            name = f"{seed}|{chat.group}|{chat.member}|{chat.replies}".encode()
-            key = int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
-            rows.append(np.random.Generator(np.random.Philox(key=key)).random(limit))
-        return torch.from_numpy(np.stack(rows)).to(self.vlm.device)
-
-    def _draw(self, hidden: Tensor, step: int, uniforms: Tensor) -> Tensor:
-        """Sample one token for every present row, note it, and close the rows that it ends."""
-        greedy = self.sampling.temperature == 0
-        scores = distribution(
-            hidden, self.vlm.lm_head, self.sampling.temperature or 1.0, self.vlm.codec.banned
-        )
-        chosen = scores.argmax(-1) if greedy else inverse_cdf(scores, uniforms[:, step])
-        ids = chosen.cpu().numpy()
-        self.tokens[self.present, step] = ids
-        self.logprobs[self.present, step] = scores.gather(-1, chosen[:, None])[:, 0].cpu().numpy()
-        ended = np.isin(ids, self.vlm.codec.eos)
-        for n in np.flatnonzero(self.enders[self.stop_of[self.present], ids] & ~ended):
-            row = self.present[n]
-            reply = self.tokens[row, : step + 1].tolist()
-            if self.open[row] and self.stopper.complete(reply, self.chats[row].stop):
-                self._close(row, step, 2)
-        for row in self.present[ended]:
-            self._close(row, step, 1)
-        return chosen
-
-    def _close(self, row: int, step: int, reason: int) -> None:
-        if self.open[row]:
-            self.open[row] = False
-            self.lengths[row] = step + 1
-            self.reasons[row] = reason
-
-    def _completions(self) -> list[Completion]:
-        return [
-            Completion(ids[:n].tolist(), scores[:n].tolist(), REASONS[reason])
-            for ids, scores, n, reason in zip(
-                self.tokens, self.logprobs, self.lengths, self.reasons, strict=True
-            )
-        ]
-
-
-def inverse_cdf(logprobs: Tensor, uniforms: Tensor) -> Tensor:
-    """Draw one id [N] per row of `logprobs` [N, V] by its own number in [0, 1).
-
-    The result depends on the row alone. An id of probability 0 is never drawn.
-    """
-    steps = logprobs.double().exp().cumsum(-1)
-    # Rounding leaves the total near 1; scaling to it keeps the draw below the last step.
-    target = uniforms.clamp(max=1 - 2**-40)[:, None] * steps[:, -1:]
-    return torch.searchsorted(steps, target, right=True)[:, 0]
+    def close(self) -> None:
+        """Forget what is kept, the images' features too."""
+        self.kept.clear()
+        self.vlm.forget_images()

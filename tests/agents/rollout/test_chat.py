@@ -1,8 +1,5 @@
 """Chats: both id tracks, the mask, and the tokens of a whole conversation."""
 
-from itertools import chain, groupby
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,23 +13,6 @@ from .test_trajectory import episode
 
 TEXT = st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"]), max_size=12)
 SIDE = st.sampled_from([16, 32, 48])
-TURN = st.tuples(st.lists(TEXT, min_size=1, max_size=3), SIDE, SIDE)
-"""Pieces of text with an image of these sides between each two of them."""
-REPLY = st.tuples(st.lists(st.integers(0, 10**6), min_size=1, max_size=6), st.booleans())
-"""Sampled tokens (to be mapped to legal ids), and whether the end of the turn comes last."""
-
-
-def sampled(codec: Codec, numbers: list[int], end: bool) -> Completion:
-    legal = np.setdiff1d(np.arange(len(codec.tokenizer)), [*codec.banned, *codec.eos])
-    ids = [int(legal[n % len(legal)]) for n in numbers] + [codec.im_end] * end
-    logprobs = (-np.arange(1, len(ids) + 1) / 8).tolist()
-    return Completion(ids, logprobs, StopReason.EOS if end else StopReason.LENGTH)
-
-
-def observe(chat: Chat, turn: tuple[list[str], int, int], system: str = "") -> None:
-    pieces, width, height = turn
-    images = [noise_image(width, height, seed=n) for n in range(len(pieces) - 1)]
-    chat.observe("<image>".join(pieces), images, system=system)
 
 
 def template_ids(codec: Codec, pieces: list[str], system: str) -> list[int]:
@@ -49,32 +29,16 @@ def template_ids(codec: Codec, pieces: list[str], system: str) -> list[int]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(system=TEXT, turns=st.lists(st.tuples(TURN, REPLY), min_size=1, max_size=3))
-def test_any_conversation_keeps_the_contract(codec: Codec, system: str, turns: list) -> None:
-    chat, replies = Chat(codec), []
-    for n, (turn, reply) in enumerate(turns):
-        observe(chat, turn, system)
-        if n == 0:  # pieces tokenised one by one == the whole tokenised at once
-            assert chat.collapsed_ids == template_ids(codec, turn[0], system)
-            assert chat.prefix == len(chat.token_ids)
-        replies.append(sampled(codec, *reply))
-        chat.reply(replies[-1])
-    mask = np.array(chat.loss_mask)
-    # The mask covers the sampled tokens, all of them and nothing else, verbatim and in order.
-    assert mask.sum() == sum(len(reply.token_ids) for reply in replies)
-    assert np.array(chat.token_ids)[mask].tolist() == list(chain(*(r.token_ids for r in replies)))
-    assert np.array(chat.logprobs)[mask].tolist() == list(chain(*(r.logprobs for r in replies)))
-    assert not np.array(chat.logprobs)[~mask].any()
-    # Both tracks agree: an image is one token here and one per merged patch there.
-    collapsed, sizes = [], []
-    for token, run in groupby(chat.token_ids):
-        length = len(list(run))
-        collapsed += [token] * (1 if token == codec.image else length)
-        sizes += [length] if token == codec.image else []
-    assert collapsed == chat.collapsed_ids
-    assert sizes == [image.n_tokens for image in chat.images]
-    # And the record that crosses into training accepts it.
-    assert len(chat.trajectories(episode())[0]) == len(mask)
+@given(system=TEXT, pieces=st.lists(TEXT, min_size=1, max_size=3), width=SIDE, height=SIDE)
+def test_an_observation_is_what_the_chat_template_writes(
+    codec: Codec, system: str, pieces: list[str], width: int, height: int
+) -> None:
+    # Pieces tokenised one by one == the whole tokenised at once.
+    chat = Chat(codec)
+    images = [noise_image(width, height, seed=n) for n in range(len(pieces) - 1)]
+    chat.observe("<image>".join(pieces), images, system=system)
+    assert chat.collapsed_ids == template_ids(codec, pieces, system)
+    assert chat.prefix == len(chat.token_ids) == len(chat.loss_mask) and not any(chat.loss_mask)
 
 
 def test_sampled_ids_are_never_tokenised_again(codec: Codec) -> None:
@@ -127,13 +91,11 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(codec: Codec) -> None:
     with pytest.raises(ValueError, match="multiples of 16"):
         chat.observe("<image>", [noise_image(40, 32)])
     with pytest.raises(ValueError, match="no observation to reply to"):
-        chat.reply(sampled(codec, [1], False))
+        chat.reply(Completion([1], [-1.0], StopReason.STOP))
     assert chat.token_ids == [] and chat.images == []
     chat.observe("hi")
     with pytest.raises(ValueError, match="no reply yet"):
         chat.observe("hi again")
-    with pytest.raises(ValueError, match="got no token"):
-        chat.reply(Completion([], [], StopReason.LENGTH))
     assert len(chat.token_ids) == chat.prefix
 
 
@@ -160,4 +122,25 @@ def test_what_is_hidden_is_a_segment_of_its_own(codec: Codec) -> None:
     assert [t.member for t in (first, second)] == [2, 2] and second.prefix == alone.prefix
     twin = chat.fork(1)
     twin.observe("and?", fresh=True)
-    assert len(twin.earlier) == 2 and len(chat.earlier) == 1
+    assert len(twin.segments) == 3 and len(chat.segments) == 2
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"text": "<image>\nwhere is \ud800?", "images": [noise_image(48, 32)]},
+        {"text": "where?", "system": "look \udfff"},
+    ],
+)
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_text_that_cannot_be_tokenised_changes_nothing(
+    codec: Codec, broken: dict, fresh: bool
+) -> None:
+    chat = Chat(codec)
+    for _ in range(2):  # as first observation, and after a reply
+        before = [vars(segment.fork()) for segment in chat.segments]
+        with pytest.raises(ValueError, match=r"half a surrogate pair, '\\ud[8f][0f][0f]', at char"):
+            chat.observe(**broken, fresh=fresh)
+        assert [vars(segment) for segment in chat.segments] == before
+        chat.observe("hi")
+        chat.reply(Completion(codec.encode("a"), [-1.0], StopReason.STOP))

@@ -1,5 +1,6 @@
 """Special ids, text and images of the codec."""
 
+import copy
 import re
 import weakref
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from PIL import Image
 from transformers import AutoConfig, AutoTokenizer
 
-from agents.rollout.codec import Codec, check_model_folder
+from agents.families.random_model import make_tokenizer
+from agents.rollout.codec import Codec, check_model_folder, pixel_hash
 
-from ..conftest import SPECIAL, make_tokenizer, noise_image
+from ..conftest import SPECIAL, noise_image
 
 
 def test_special_ids_come_from_the_folder(codec: Codec, model_folder: str) -> None:
@@ -58,19 +60,41 @@ def test_an_image_by_hand(codec: Codec) -> None:
     # 48 x 32 px: patches of 8 px -> 6 x 4 = 24, merged 2 x 2 -> 6; 3 colours x 2 frames x 64.
     image = codec.encode_image(Image.new("RGB", (48, 32), (255, 0, 0)))
     assert image.grid == (1, 4, 6) and image.n_tokens == 6
-    assert image.pixel_values.shape == (24, 384) and image.pixel_values.dtype == np.float32
+    values = codec.pixel_values(image)
+    assert values.shape == (24, 384) and values.dtype == np.float32 and image.n_patches == 24
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     for channel, value in enumerate((1.0, 0.0, 0.0)):
         expected = (value - mean[channel]) / std[channel]
-        patch = image.pixel_values[:, 128 * channel : 128 * (channel + 1)]
+        patch = values[:, 128 * channel : 128 * (channel + 1)]
         np.testing.assert_allclose(patch, expected, rtol=1e-5)
+
+
+def test_an_image_costs_its_pixels_and_nothing_more(codec: Codec) -> None:
+    given = noise_image(1024, 1008)
+    image = codec.encode_image(given)
+    held = [value for value in vars(image).values() if isinstance(value, np.ndarray)]
+    assert sum(array.nbytes for array in held) == 3 * 1024 * 1008  # 8 times as much in patches
+    assert codec.pixel_values(image).nbytes == 4 * 2 * 3 * 1024 * 1008
+    assert image.pil().tobytes() == given.tobytes() and image.pil().size == given.size
+    assert image.hash == pixel_hash(image.pixels)
+    with pytest.raises(ValueError, match="read-only"):
+        image.pixels[0, 0] = 0
+
+
+def test_a_processor_that_cuts_another_grid_is_refused(codec: Codec) -> None:
+    image = codec.encode_image(noise_image(48, 32))
+    other = copy.copy(codec)
+    other.image_processor = copy.deepcopy(codec.image_processor)
+    other.image_processor.patch_size = 4
+    with pytest.raises(ValueError, match=r"cuts it into \(1, 8, 12\), expected \(1, 4, 6\)"):
+        other.pixel_values(image)
 
 
 def test_patches_lie_in_merge_order(codec: Codec) -> None:
     # Only the patch in row 1, column 2 is white: it is the third of the second merged square.
     pixels = np.zeros((32, 48, 3), dtype=np.uint8)
     pixels[8:16, 16:24] = 255
-    values = codec.encode_image(Image.fromarray(pixels)).pixel_values.mean(axis=1)
+    values = codec.pixel_values(codec.encode_image(Image.fromarray(pixels))).mean(axis=1)
     assert int(values.argmax()) == 4 + 2
 
 
@@ -95,7 +119,9 @@ def test_an_image_that_would_be_resized_is_refused(codec: Codec, image: Image.Im
         codec.encode_image(image)
 
 
-@pytest.mark.parametrize("missing", ["<|im_start|>", "<|vision_start|>", "<|vision_end|>"])
+@pytest.mark.parametrize(
+    "missing", ["<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
+)
 def test_a_tokenizer_without_chat_tokens_is_refused(
     qwen3_folder: str, codec: Codec, missing: str
 ) -> None:
@@ -109,6 +135,17 @@ def test_a_tokenizer_without_pad_is_refused(qwen3_folder: str, codec: Codec) -> 
     tokenizer.pad_token = None
     with pytest.raises(ValueError, match="names no pad_token"):
         Codec(tokenizer, codec.image_processor, AutoConfig.from_pretrained(qwen3_folder))
+
+
+@pytest.mark.parametrize("field", ["image_token_id", "video_token_id", "vision_start_token_id"])
+def test_a_config_that_contradicts_the_tokenizer_is_refused(
+    codec: Codec, model_folder: str, field: str
+) -> None:
+    config = AutoConfig.from_pretrained(model_folder)
+    right = getattr(config, field)
+    setattr(config, field, right + 300)
+    with pytest.raises(ValueError, match=rf"at {right}, config\.json at {right + 300}"):
+        Codec(codec.tokenizer, codec.image_processor, config)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

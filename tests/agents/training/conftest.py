@@ -28,7 +28,7 @@ def episode_of(name: str, reward: float) -> Episode:
 
 
 def random_reply(codec: Codec, rng: np.random.Generator, length: int) -> Completion:
-    legal = np.setdiff1d(np.arange(len(codec.tokenizer)), codec.banned)
+    legal = np.setdiff1d(np.arange(len(codec.tokenizer)), [*codec.banned, *codec.eos])
     ids = [int(i) for i in rng.choice(legal, size=length)]
     return Completion(ids, [float(x) for x in -rng.random(length)], StopReason.LENGTH)
 
@@ -80,5 +80,5 @@ def small_run(folder: str, **sections: Any) -> Config:
         "run_dir": "runs/never",
     }
     for name, values in sections.items():
-        raw[name] = {**raw[name], **values} if isinstance(values, dict) else values
+        raw[name] = {**raw.get(name, {}), **values} if isinstance(values, dict) else values
     return parse(raw, "test")

@@ -14,6 +14,11 @@ def early_letters(sample: Sample, text: str) -> Verdict:
     return Verdict(correct, float(correct), text[:1] or "nothing", "match")
 
 
+def never(sample: Sample, text: str) -> Verdict:
+    """Wrong, whatever the reply: every group is constant."""
+    return Verdict(False, 0.0, text, "match")
+
+
 def _broken(inputs: LossInputs, options: Options) -> LossOutputs:
     return LossOutputs((inputs.logprobs * float("nan")).sum(), {})
 

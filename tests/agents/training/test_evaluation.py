@@ -1,10 +1,13 @@
 """Evaluation's names and numbers."""
 
+from typing import Any
+
 import pytest
 
 from agents.rollout.codec import Codec
 from agents.rollout.engines.scripted import ScriptedEngine
 from agents.training.evaluation import Evaluator, grounding
+from agents.training.rollouts import sampling_of
 from agents.training.tracking import METRICS
 from hrvision_env.records import Box, Episode, ImageRef, Outcome, Sample, Turn
 
@@ -52,3 +55,28 @@ def test_an_agent_that_sees_everything(qwen3_folder, sampled):
         {"greedy": 2, "sampled": 2} if sampled else {"greedy": 2}
     )
     assert all(e.split == "test" for some in episodes.values() for e in some)
+
+
+def test_only_evaluation_cuts_the_distribution(qwen3_folder):
+    options = {"n": 2, "top_p": 0.9, "top_k": 5, "min_p": 0.1}
+    rollout = {"max_tokens": 64, "timeout": 9.0}
+    config = small_run(qwen3_folder, eval=options, rollout=rollout)
+    engine: Any = ScriptedEngine(Codec.from_pretrained(qwen3_folder), perfect)
+    seen: list[Any] = []
+    generate = engine.generate
+
+    def noting(chats, sampling):
+        seen.append(sampling)
+        return generate(chats, sampling)
+
+    engine.generate = noting
+    evaluator = Evaluator(config, engine)
+    evaluator.run()
+    evaluator.close()
+    assert {(s.temperature, s.top_p, s.top_k, s.min_p, s.timeout) for s in seen} == {
+        (0.0, 0.9, 5, 0.1, 9.0),
+        (1.0, 0.9, 5, 0.1, 9.0),
+    }
+    training = sampling_of(config, 3)
+    assert (training.top_p, training.top_k, training.min_p, training.timeout) == (1.0, 0, 0.0, 9.0)
+    assert not training.truncated

@@ -187,3 +187,11 @@ def test_missing_terms_and_wrong_shapes_are_named():
         two_rows(old_logprobs=torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"advantages: got shape \(3,\), expected \[2\]"):
         two_rows(advantages=torch.zeros(3))
+
+
+def test_importance_weights_multiply_tokens_by_hand():
+    weights = torch.tensor([[2.0, 0.5, 9.0, 1.0], [0.25, 9.0, 9.0, 9.0]])
+    objective = clipped_objective(two_rows(weights=weights), clip=0.2)
+    assert objective[two_rows().mask].tolist() == [2.0, 0.5, 1.0, -0.25]  # weight x ratio 1 x A
+    with pytest.raises(ValueError, match=r"weights: got shape \(1, 4\), expected \(2, 4\)"):
+        two_rows(weights=weights[:1])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.config import Optim
+from agents.config_sections import Optim
 from agents.training.optimizer import Optimizer, TrainingError
 
 

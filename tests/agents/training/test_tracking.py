@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.config import Tracking
+from agents.config_sections import Tracking
 from agents.training import tracking
 from agents.training.tracking import METRICS, Tracker, describe_run, read_metrics
 

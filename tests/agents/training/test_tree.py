@@ -21,7 +21,7 @@ def credited(group, advantages=None):
 def public_logprobs(vlm, trajectory):
     """[T] by transformers' own forward on one row: pixels in, positions of its own making."""
     ids = torch.from_numpy(trajectory.token_ids)[None]
-    pixels = np.concatenate([image.pixel_values for image in trajectory.images])
+    pixels = np.concatenate([vlm.codec.pixel_values(image) for image in trajectory.images])
     logits = vlm.model(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),

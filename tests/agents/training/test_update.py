@@ -1,18 +1,21 @@
 """Credit by hand, and the counts that a loss divides by."""
 
 import dataclasses
+import math
+from typing import Any
 
 import pytest
 import torch
 
-from agents.config import Optim
+from agents.config_sections import Optim
 from agents.grpo import ALGORITHM as GRPO
 from agents.mgpo import ALGORITHM as MGPO
 from agents.rollout.codec import Codec
 from agents.rollout.loop import Group
 from agents.training.algorithm import Options
 from agents.training.optimizer import Optimizer
-from agents.training.update import Updater, credit
+from agents.training.tree import micro_batches, token_logprobs
+from agents.training.update import Updater, correction, credit
 from agents.vlm import VLM
 from hrvision_env.records import ImageRef, Outcome, Sample
 
@@ -23,7 +26,7 @@ def group_of(trajectories, rewards, failed=()):
     members = []
     for n, (trajectory, reward) in enumerate(zip(trajectories, rewards, strict=True)):
         outcome = Outcome.ERROR if n in failed else trajectory.episode.outcome
-        episode = dataclasses.replace(trajectory.episode, outcome=outcome)
+        episode = dataclasses.replace(trajectory.episode, outcome=outcome, reward=reward)
         members.append(dataclasses.replace(trajectory, reward=reward, episode=episode))
     return Group("q", tuple(members), tuple(m.episode for m in members), SAMPLE)
 
@@ -127,3 +130,94 @@ def test_no_group_left_means_no_update(qwen3_folder):
     assert metrics["tokens_trained"] == 0.0
     assert optimizer.updates == 0
     assert torch.equal(vlm.model.lm_head.weight, before)
+
+
+def shifted(vlm, groups, shift):
+    """The groups as a sampler had drawn them whose log-probs are the trainer's minus `shift`."""
+    moved = []
+    for group in groups:
+        (batch,) = micro_batches([group], 10**6)
+        with torch.no_grad():
+            scores = token_logprobs(vlm, batch, entropy=False).logprobs
+        for n, member in enumerate(group):
+            t = member.trajectory
+            logprobs = (scores[n, : len(t)].numpy() - shift) * t.loss_mask
+            moved.append(
+                dataclasses.replace(
+                    member, trajectory=dataclasses.replace(t, logprobs=logprobs.astype("float32"))
+                )
+            )
+    return [moved]
+
+
+def gradient_with(folder, make_group, shift, **optim):
+    """Gradient of one update, before clipping, and its metrics."""
+    vlm = VLM.load(folder)
+    group = group_of(make_group(vlm.codec, 1, members=3), [1.0, 0.0, 0.0])
+    credited, _ = credit([group], MGPO, Options())
+    given = Optim(mismatch_stop=1e6, **optim)
+    optimizer: Any = Optimizer(vlm.trainable(), given)
+    found: dict[str, torch.Tensor] = {}
+    optimizer.step = lambda: found.update(g=vlm.body.language_model.norm.weight.grad.clone())
+    updater = Updater(vlm, optimizer, MGPO, Options(), given)
+    with pytest.raises(AttributeError):  # there was no step
+        updater.update(shifted(vlm, credited, shift))
+    return found["g"]
+
+
+@pytest.mark.parametrize(("cap", "weight"), [(3.0, 2.0), (1.5, 1.5)])
+def test_the_correction_weighs_tokens_by_trainer_over_sampler(
+    qwen3_folder, make_group, cap, weight
+):
+    """A sampler that finds every token half as likely: each counts twice, or as the cap says."""
+    plain = gradient_with(qwen3_folder, make_group, 0.0)
+    same = gradient_with(qwen3_folder, make_group, 0.0, importance_cap=cap)
+    assert torch.allclose(same, plain, rtol=1e-3, atol=1e-7)
+    corrected = gradient_with(qwen3_folder, make_group, math.log(2), importance_cap=cap)
+    assert torch.allclose(corrected, weight * plain, rtol=1e-3, atol=1e-7)
+    # Without it the ratio of 2 stands outside of the clip: good tokens get no gradient at all.
+    assert not torch.allclose(gradient_with(qwen3_folder, make_group, math.log(2)), 2 * plain)
+
+
+def test_the_correction_by_hand():
+    trainer = torch.tensor([[0.9, 0.2, 0.6, 1.0]]).log()
+    sampler = torch.tensor([[0.3, 0.4, 0.6, 0.1]]).log()
+    mask = torch.tensor([[True, True, True, False]])
+    weights, told = correction(trainer, sampler, mask, cap=2.0)
+    assert weights.tolist() == [pytest.approx([2.0, 0.5, 1.0, 1.0])]
+    assert told == {"importance_mean": pytest.approx(3.5), "importance_capped": 1.0}
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_the_kl_is_that_of_the_sampler_also_with_a_correction(qwen3_folder, make_group, cap):
+    """All tokens are twice as likely as under the sampler: 2 - log 2 - 1 nats each."""
+    vlm = VLM.load(qwen3_folder)
+    group = group_of(make_group(vlm.codec, 1, members=3), [1.0, 0.0, 0.0])
+    credited, _ = credit([group], MGPO, Options())
+    optim = Optim(mismatch_stop=1e6, importance_cap=cap)
+    updater = Updater(vlm, Optimizer(vlm.trainable(), optim), MGPO, Options(), optim)
+    metrics = updater.update(shifted(vlm, credited, math.log(2)))
+    assert metrics["kl_sampler"] == pytest.approx(1 - math.log(2), abs=1e-3)
+
+
+def test_later_minibatches_start_from_the_weights_of_the_first(qwen3_folder, make_group):
+    vlm = VLM.load(qwen3_folder)
+    groups = [group_of(make_group(vlm.codec, s, members=2), [1.0, 0.0]) for s in range(3)]
+    credited, _ = credit(groups, MGPO, Options())
+    (exact,) = shifted(vlm, credited, 0.0)
+    exact = [exact[n : n + 2] for n in (0, 2, 4)]
+    optim = Optim(minibatches=3, importance_cap=2.0, lr=1e-2, warmup_steps=0)
+    seen = []
+
+    def loss(inputs, options):
+        gap = (inputs.logprobs.detach() - inputs.old_logprobs)[inputs.mask].abs().max()
+        seen.append((float(gap), float((inputs.weights - 1).abs().max())))
+        return MGPO.loss(inputs, options)
+
+    algorithm = dataclasses.replace(MGPO, loss=loss)
+    updater = Updater(vlm, Optimizer(vlm.trainable(), optim), algorithm, Options(), optim)
+    metrics = updater.update(exact)
+    assert seen[0][0] == 0.0 and seen[1][0] > 1e-3 and seen[2][0] > 1e-3
+    assert all(weight < 1e-4 for _, weight in seen)  # trainer and sampler were the same
+    assert metrics["importance_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["importance_capped"] == 0.0
