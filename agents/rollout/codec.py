@@ -69,6 +69,10 @@ def pixel_hash(pixels: np.ndarray) -> str:
     return hashlib.blake2b(head + pixels.tobytes(), digest_size=16).hexdigest()
 
 
+class ImageMisfit(ValueError):
+    """An image whose sides are no whole image tokens: the environment is set for another model."""
+
+
 class Codec:
     """What turns observations into token ids; one per model folder.
 
@@ -194,7 +198,7 @@ class Codec:
         and the crops that siblings share cost their memory once.
         """
         if image.mode != "RGB" or image.width % self.factor or image.height % self.factor:
-            raise ValueError(
+            raise ImageMisfit(
                 f"image: got {image.width}x{image.height} {image.mode}, expected RGB with sides "
                 f"that are multiples of {self.factor} (patch size x merge size): set the "
                 "environment's factor to the model's"

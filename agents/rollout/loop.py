@@ -23,6 +23,7 @@ from hrvision_env.records import Episode, Outcome, Sample
 from hrvision_env.vector import HighResVQAVectorEnv
 
 from .batches import continuous, named
+from .codec import ImageMisfit
 from .engines import Engine, Sampling
 from .stats import EpisodeCost as EpisodeCost
 from .stats import RolloutStats as RolloutStats
@@ -125,7 +126,7 @@ def play(
     `retries` times per episode. Then it ends with `Outcome.ERROR` and the reason in
     `Episode.error`, and its siblings go on.
 
-    What fails for everybody is raised: an engine that breaks down, an observation that fits the
+    What fails for everybody is raised: an engine that breaks down, an image that fits the
     model for no member (the configuration is wrong), weights that are loaded while groups are open
     (their episodes would be of two policies). A question that does not exist, or that the grader
     cannot grade, is found before anything is played. However this ends, Ctrl-C included, nothing
@@ -260,14 +261,14 @@ class _Loop:
     def _reset(self, groups: list[int]) -> dict[int, str]:
         """Begin the episodes of some groups and ask for their first replies.
 
-        Returns why others could not begin. Raises when no observation has fitted the model so far.
+        Returns why others could not begin. Raises when no image has fitted the model so far.
         """
         start = time.perf_counter()
         self.env.reset(options=self._reset_options(groups))
         self.begun = True
         seconds = self.turns.took(start, "env") / len(groups) / self.env.group_size
         failed: dict[int, str] = {}
-        unfit: list[Exception] = []
+        unfit: list[ImageMisfit] = []
         for group in groups:
             members = self.open[group].members
             for member in members:
@@ -275,7 +276,7 @@ class _Loop:
             if not self.env.active[members[0].place]:
                 failed[group] = str(self.env.info(members[0].place)["error"])
             elif error := self._enter(self.open[group]):
-                unfit.append(error)
+                unfit += [error] if isinstance(error, ImageMisfit) else []
                 failed[group] = named(error)
         if unfit and not self.fits:
             raise unfit[0]

@@ -91,6 +91,10 @@ class Reading:
         return float(np.abs(self.engine - before.engine).mean()) > STAYS * asked
 
 
+class PassingFailure(TrainingError):
+    """A reply of the probe that did not come, though asking again may help."""
+
+
 class Publisher:
     """Hands the policy's weights to an engine and checks that it then samples from them.
 
@@ -136,7 +140,7 @@ class Publisher:
         if self.shared:
             return {}
         reading = self.probe()
-        if reading.worst > self.tolerance or self.is_stale(reading):
+        if not reading.worst <= self.tolerance or self.is_stale(reading):  # NaN is no agreement
             raise TrainingError(
                 f"{HEAD} of version {self.engine.policy_version}: {explain(self, reading)}"
             )
@@ -165,9 +169,9 @@ class Publisher:
             if float(np.abs(reading.trainer - before.trainer).mean()) > least:
                 return True
         before = self.foreign
-        if before is None or reading.worst <= self.tolerance / 3:
+        if before is None or before.worst <= self.tolerance:  # it may have had the same weights
             return False
-        return not reading.follows(before)
+        return reading.worst > self.tolerance / 3 and not reading.follows(before)
 
     def _moved(self, reading: Reading, before: Reading) -> bool:
         """Whether the engine says something else than before, rounding aside."""
@@ -181,14 +185,10 @@ class Publisher:
 
         Raises TrainingError when the engine cannot answer it, or samples what it must not.
         """
-        chats = self._open(kind)
-        self._reply(chats)
-        if kind in ("standard", "fresh"):
-            for n, chat in enumerate(chats):
-                seed = 100 * self.fresh if kind == "fresh" else 10
-                crops = [self._noise(3 + n, 2, seed + n)] if self.images > 1 else []
-                chat.observe(CROP if crops else CROP.replace(IMAGE_MARKER, ""), crops)
-            self._reply(chats)
+        try:
+            chats = self._converse(kind)
+        except PassingFailure:  # such as a process that died and was started again
+            chats = self._converse(kind)
         episode = Episode(NAME, "", "", "", "", "", (), (), (), Outcome.NO_ANSWER)
         try:
             found = [chat.trajectories(episode, self.sampling.temperature)[0] for chat in chats]
@@ -217,6 +217,17 @@ class Publisher:
         engine = np.concatenate([t.logprobs[t.loss_mask] for t in scored]).astype(np.float64)
         return Reading(tuple(trajectories), engine, np.concatenate(trainer))
 
+    def _converse(self, kind: str) -> list[Any]:
+        chats = self._open(kind)
+        self._reply(chats)
+        if kind in ("standard", "fresh"):
+            for n, chat in enumerate(chats):
+                seed = 100 * self.fresh if kind == "fresh" else 10
+                crops = [self._noise(3 + n, 2, seed + n)] if self.images > 1 else []
+                chat.observe(CROP if crops else CROP.replace(IMAGE_MARKER, ""), crops)
+            self._reply(chats)
+        return chats
+
     def _open(self, kind: str) -> list[Any]:
         text, images, system = QUESTION, [self._noise(4, 3, 1)], SYSTEM
         if kind != "standard":  # the number comes first: no cached token precedes it
@@ -233,7 +244,8 @@ class Publisher:
     def _reply(self, chats: Sequence[Any]) -> None:
         for chat, reply in zip(chats, self.engine.generate(chats, self.sampling), strict=True):
             if isinstance(reply, Failure):
-                raise TrainingError(f"{HEAD}: the engine gave no reply: {reply.reason}")
+                error = PassingFailure if reply.again else TrainingError
+                raise error(f"{HEAD}: the engine gave no reply: {reply.reason}")
             if bad := sorted({*reply.token_ids} & {*self.policy.codec.banned}):
                 raise TrainingError(
                     f"{HEAD}: the engine sampled token {bad[0]}, which must not be.\n"

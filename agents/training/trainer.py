@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from hrvision_env.curation.facts import facts
@@ -71,8 +72,7 @@ class Trainer:
         try:
             self._prepare()
         except BaseException:
-            if self.engine is not None:  # it may have processes of its own
-                self.engine.close()
+            self.close()  # an engine may have processes of its own
             raise
 
     def _prepare(self) -> None:
@@ -125,13 +125,11 @@ class Trainer:
                 )
 
     def close(self) -> None:
-        self.tracker.close()
-        if self.env is not None:
-            self.env.close()
-        if self.evaluator is not None:
-            self.evaluator.close()
-        if self.engine is not None:
-            self.engine.close()
+        with ExitStack() as last:  # each is closed whatever another one raises
+            tracker = getattr(self, "tracker", None)  # the last to be opened
+            for part in (tracker, self.env, self.evaluator, self.engine):
+                if part is not None:
+                    last.callback(part.close)
 
     def _open_engine(self) -> tuple[Engine | None, Publisher | None]:
         if self.config.rollout.source and not self.config.eval.every:

@@ -274,3 +274,18 @@ def test_a_hidden_view_is_not_in_the_second_trajectory(scripted: ScriptedEngine)
     assert "Give the box" not in text and BOX_TEXT not in text and r"\boxed{B}" in text
     assert stats.sampled_tokens == 2 * (34 + 10)
     assert stats.total_tokens == sum(len(t) for t in group.trajectories)
+
+
+def test_a_single_text_that_cannot_be_tokenised_is_data(
+    scripted: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is the only question, as when an interrupted rollout goes on."""
+    observe = Chat.observe
+
+    def broken(chat: Chat, text: str, *more: Any, **options: Any) -> None:
+        observe(chat, text.replace("Question 0", "Question \ud800"), *more, **options)
+
+    monkeypatch.setattr(Chat, "observe", broken)
+    (group,) = rollout(make_env(), scripted, Sampling(), questions=[0])
+    assert [e.outcome for e in group.episodes] == [Outcome.ERROR] * 2
+    assert "surrogate" in group.episodes[0].error

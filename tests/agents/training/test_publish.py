@@ -276,3 +276,40 @@ def test_a_faulty_engine_stops_the_run(qwen3_folder, tmp_path):
         trainer.fit()
     assert [row["step"] for row in rows(tmp_path, "train")] == [1]  # the update was good
     assert latest(tmp_path) == "step_000001"
+
+
+def test_an_engine_that_had_the_weights_already_is_not_stale(qwen3_folder):
+    """A run resumed from its beginning: publishing rightly changes nothing."""
+    publisher, _ = publisher_of(qwen3_folder, "bfloat16", tolerance=1.0)
+    worst = publisher.probe().worst
+    publisher, _ = publisher_of(qwen3_folder, "bfloat16", tolerance=1.5 * worst)
+    publisher.look()
+    assert publisher.publish(1)["probe_max"] > publisher.tolerance / 3
+
+
+def test_nan_is_no_agreement(qwen3_folder):
+    publisher, _ = publisher_of(qwen3_folder)
+    with torch.no_grad():
+        publisher.policy.lm_head.weight.fill_(torch.nan)
+    with pytest.raises(TrainingError):
+        publisher.check()
+
+
+@pytest.mark.parametrize(("again", "calls"), [(True, 3), (False, 1)])
+def test_a_passing_failure_of_the_probe_is_asked_again(qwen3_folder, again, calls):
+    publisher, _ = publisher_of(qwen3_folder)
+    engine: Any = publisher.engine
+    generate, asked = engine.generate, []
+
+    def once(chats, sampling):
+        asked.append(len(chats))
+        failed = [Failure("its process died", again=again)] * len(chats)
+        return failed if len(asked) == 1 else generate(chats, sampling)
+
+    engine.generate = once
+    if again:
+        assert publisher.check()["probe_max"] < 2e-5
+    else:
+        with pytest.raises(TrainingError, match="its process died"):
+            publisher.check()
+    assert len(asked) == calls
