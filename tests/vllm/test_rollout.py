@@ -109,7 +109,8 @@ def test_a_rollout_agrees_with_transformers(
 
     changed = changed_weights(folder, seed=1)
     engine.load_weights(changed, 1)
-    again, _ = play(engine, [0, 3], seed=1)
+    again, _ = play(engine, list(range(len(SIZES))), seed=1)
+    assert sum(len(group.trajectories) for group in again) == 64
     after = furthest(changed, again)
     old = furthest(VLM.load(folder), again)
     engine.load_weights(folder, 0)

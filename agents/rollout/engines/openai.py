@@ -156,8 +156,8 @@ class OpenAIEngine:
             return self._usage_of.pop(group, Usage())
 
     def load_weights(self, source: Any, version: int) -> NoReturn:
-        """Raises NotImplementedError: a server's weights are not ours."""
-        raise NotImplementedError(
+        """Raises RuntimeError: a server's weights are not ours."""
+        raise RuntimeError(
             f"engine openai: {self.options.model!r} at {self.options.url} cannot be given weights; "
             "it is for benchmarks, train with the engine transformers or vllm"
         )

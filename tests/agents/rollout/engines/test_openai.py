@@ -150,7 +150,7 @@ def test_without_prices_or_counts_there_is_no_cost(server, connect):
 
 
 def test_it_cannot_be_trained(connect):
-    with pytest.raises(NotImplementedError, match=r"'m' at .* cannot be given weights"):
+    with pytest.raises(RuntimeError, match=r"'m' at .* cannot be given weights"):
         connect().load_weights("some/folder", 1)
 
 
