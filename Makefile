@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help quickstart test test-slow test-browser test-peers test-vllm gpu-check lint format clean
+.PHONY: help quickstart test test-slow test-browser test-peers test-vllm test-deepspeed bench-training gpu-check lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo 'make test-browser what people see and click, in headless Chromium'
 	@echo 'make test-peers   our ports of other projects, against those projects (installs them)'
 	@echo 'make test-vllm    the vLLM engine with the real vLLM, on the CPU (installs it)'
+	@echo 'make test-deepspeed training in two processes with DeepSpeed, on the CPU'
+	@echo 'make bench-training  a training step beside one of TRL (installs it), and how ours grows'
 	@echo 'make gpu-check    what only a GPU shows (GPU_PYTHON: the Python of an environment with vLLM)'
 	@echo 'make lint         ruff, its formatter as a check, mypy'
 	@echo 'make format       put the code into shape'
@@ -50,6 +52,14 @@ test-vllm: $(STAMP)
 	@vllm=$$($(RUN) -m tests.vllm.environment) && PYTHONPATH=tests/vllm/site:. HF_HUB_OFFLINE=1 \
 		$$vllm -m pytest -m vllm tests/vllm $(PYTEST_ARGS)
 
+test-deepspeed: $(STAMP)
+	@HF_HUB_OFFLINE=1 WANDB_MODE=offline $(RUN) -m pytest -m deepspeed $(PYTEST_ARGS)
+
+# Both sides have two threads and take turns; run it on an idle machine.
+bench-training: $(STAMP)
+	@trl=$$($(RUN) -m tests.peers.trl_environment) && $(RUN) -m benchmarks.speed.training \
+		--trl-python $$trl --scaling --out benchmarks/results/training_vs_trl.json
+
 gpu-check: $(if $(GPU_PYTHON),,$(STAMP))
 	@HF_HUB_OFFLINE=1 $(or $(GPU_PYTHON),$(RUN)) -m pytest -m gpu $(PYTEST_ARGS)
 
@@ -72,7 +82,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(PARTIAL)
 	@$(RUN) -m pip install --disable-pip-version-check -c constraints.txt setuptools
 	@$(RUN) -m pip install --disable-pip-version-check --no-build-isolation -c constraints.txt \
-		-e '.[train,report,wandb,vips,human,data,hub,judge,dev]'
+		-e '.[train,report,wandb,tensorboard,vips,human,data,hub,judge,dev]'
+	@DS_BUILD_OPS=0 $(RUN) -m pip install --disable-pip-version-check --no-build-isolation \
+		-c constraints.txt -e '.[deepspeed]'
 	@rm -f $(PARTIAL)
 	@touch $(STAMP)
 	@echo 'Installed.'

@@ -5,11 +5,18 @@ W + BA is all that an adapter may be, so that its model can always be written as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Gather = Callable[[Sequence[nn.Parameter]], AbstractContextManager[Any]]
+"""A region in which weights that are spread over processes are whole here, for reading."""
+
+BUCKET = 2**28
+"""Numbers that are gathered at once: half a gigabyte of bfloat16."""
 
 LORA_TARGETS = r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj"
 """What LoRA adapts unless told otherwise: every linear layer of the language model."""
@@ -49,28 +56,74 @@ def is_tied(model: Any) -> bool:
     return model.lm_head.weight is model.get_input_embeddings().weight
 
 
-def merged(model: Any) -> Iterator[tuple[str, Tensor]]:
+def merged(model: Any, gather: Gather | None = None) -> Iterator[tuple[str, Tensor]]:
     """Name and tensor of everything in a model's state, adapters added to what they adapt.
 
     The names are those of the model without adapters. Tensors that nothing adapts are the model's
-    own, not copies; of tied weights there is only the embedding.
+    own, not copies; of tied weights there is only the embedding. `gather` is given where weights
+    are spread over processes: a region in which those named are whole. All processes then go
+    through all of them, `BUCKET` numbers at a time.
     """
     owners = {f"{name}.": layer for layer, name in _adapted(model).items()}
-    for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight" and is_tied(model):
-            continue
-        owner = next((prefix for prefix in owners if name.startswith(prefix)), None)
-        if owner is None:
-            yield name, tensor
-        elif ".base_layer." in name:
-            if name.endswith(".weight"):
-                layer = owners[owner]
-                with torch.no_grad():
-                    tensor = tensor + sum(layer.get_delta_weight(a) for a in layer.active_adapters)
-            yield name.replace(".base_layer.", "."), tensor
+    state = model.state_dict(keep_vars=True)
+    if is_tied(model):
+        state.pop("lm_head.weight", None)
+    for bucket in _buckets(state, BUCKET) if gather else [state]:
+        needed: dict[int, Any] = {id(tensor): tensor for tensor in bucket.values()}
+        for name in bucket:
+            layer = owners.get(_owner(name, owners))
+            needed |= {id(p): p for p in layer.parameters()} if layer else {}
+        with gather(list(needed.values())) if gather else nullcontext():
+            for name, tensor in bucket.items():
+                yield from _plain(name, tensor.detach(), owners)
 
 
-def checkpoint_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+def _plain(name: str, tensor: Tensor, owners: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """What a tensor of the state is in the model without adapters; nothing for an adapter."""
+    owner = _owner(name, owners)
+    if not owner:
+        yield name, tensor
+    elif ".base_layer." in name:
+        if name.endswith(".weight"):
+            layer = owners[owner]
+            with torch.no_grad():
+                tensor = tensor + sum(layer.get_delta_weight(a) for a in layer.active_adapters)
+        yield name.replace(".base_layer.", "."), tensor
+
+
+def _owner(name: str, owners: Iterable[str]) -> str:
+    """The adapted layer that a tensor belongs to, or ""."""
+    return next((prefix for prefix in owners if name.startswith(prefix)), "")
+
+
+def _buckets(state: dict[str, Any], size: int) -> Iterator[dict[str, Any]]:
+    """Consecutive tensors of at most `size` numbers together, or a single larger one."""
+    bucket: dict[str, Any] = {}
+    filled = 0
+    for name, tensor in state.items():
+        numbers = getattr(tensor, "ds_numel", tensor.numel())  # of the whole, where it is spread
+        if bucket and filled + numbers > size:
+            yield bucket
+            bucket, filled = {}, 0
+        bucket[name] = tensor
+        filled += numbers
+    if bucket:
+        yield bucket
+
+
+def whole(
+    named: Iterable[tuple[str, nn.Parameter]], gather: Gather | None
+) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of some weights, gathered where they are spread over processes."""
+    if gather is None:
+        yield from ((name, weight.detach()) for name, weight in named)
+        return
+    for bucket in _buckets(dict(named), BUCKET):
+        with gather(list(bucket.values())):
+            yield from ((name, weight.detach()) for name, weight in bucket.items())
+
+
+def checkpoint_weights(model: Any, gather: Gather | None = None) -> Iterator[tuple[str, Tensor]]:
     """`merged` with the names that `save_pretrained` writes, one tensor at a time.
 
     transformers renames some weights when it reads a checkpoint, and back when it writes one; other
@@ -78,7 +131,7 @@ def checkpoint_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     """
     from transformers.core_model_loading import revert_weight_conversion
 
-    for name, tensor in merged(model):
+    for name, tensor in merged(model, gather):
         yield from revert_weight_conversion(model, {name: tensor}).items()
 
 

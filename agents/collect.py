@@ -37,6 +37,7 @@ from .rollout.archive import Archive, ArchiveError
 from .rollout.engines import Engine
 from .rollout.loop import RolloutStats, play
 from .rollout.stats import kind_of
+from .training.about_run import versions
 from .training.fingerprint import fingerprint
 from .training.interrupt import Interrupt, Interrupted
 from .training.opening import (
@@ -48,7 +49,6 @@ from .training.opening import (
 )
 from .training.rollouts import manifest_of, sampling_of
 from .training.steps import step_folder
-from .training.tracking import versions
 
 LINE_SECONDS = 5.0
 """At most one line of progress in this time."""

@@ -28,6 +28,7 @@ from .config_sections import (
     Model,
     Optim,
     Rollout,
+    Scale,
     Section,
     Tracking,
     preset_of,
@@ -55,6 +56,7 @@ class Config(Section):
     rollout: Rollout = Rollout()
     algorithm: AlgorithmSection = AlgorithmSection()
     optim: Optim = Optim()
+    scale: Scale = Scale()
     eval: Eval = Eval()
     tracking: Tracking = Tracking()
     checkpoint: Checkpoint = Checkpoint()
@@ -114,6 +116,7 @@ def parse(raw: Mapping[str, Any], source: str, overridden: Sequence[str] = ()) -
     schema = check("engine.name", (), lambda: engine_options(engine.name))
     keys = ["engine.name", *(key for key, *_ in field_table(schema, "engine."))]
     played = check("engine", keys, lambda: engine.options)
+    check("optim.prefix", (), lambda: config.optim.form(config.model.gradient_checkpointing))
     algorithm = check("algorithm.name", (), lambda: get_algorithm(section.name))
     preset = check("algorithm.preset", (), lambda: preset_of(algorithm, section.preset))
     known = [f"algorithm.{name}" for name in type(preset).model_fields]
@@ -141,11 +144,15 @@ def changed(path: Path, config: Config) -> list[str]:
     """Differences between a run's config.yaml and a config, as `key = old, now new`.
 
     Keys that may change without another result are left out, and those of defaults that the run
-    did not know yet.
+    did not know yet. Raises ValueError for a file that cannot be read.
     """
     if not path.is_file():
         return []
-    old, new = _flat(yaml.safe_load(path.read_text())), _flat(yaml.safe_load(config.to_yaml()))
+    try:
+        old = _flat(yaml.safe_load(path.read_text("utf-8")))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from error
+    new = _flat(yaml.safe_load(config.to_yaml()))
     free = (
         "resume",
         "run_dir",
@@ -154,6 +161,8 @@ def changed(path: Path, config: Config) -> list[str]:
         "tracking.",
         "checkpoint.",
         "rollout.archive",
+        "scale.",
+        "model.feature_cache_mb",
     )
     known = _flat(yaml.safe_load(parse({}, "defaults").to_yaml()))
     old = {**{key: value for key, value in known.items() if key not in old}, **old}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from .rollout.engines import EngineOptions, engine_options
 from .training.algorithm import Algorithm, Options, get_algorithm
@@ -13,6 +13,8 @@ Count = Annotated[int, Field(ge=1)]
 Amount = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Form = Literal["cache", "tree", "rows"]
+"""How a group's common prefix is computed; see `Optim.prefix`."""
 
 
 class Section(BaseModel):
@@ -45,8 +47,13 @@ class Model(Section):
     """auto: cuda when there is one"""
     freeze_vision: bool = True
     """leave the vision tower as it is; its features are then computed once per image"""
+    feature_cache_mb: Amount = 1024
+    """memory for those features, on the model's device; less than a step's makes the update compute
+    them again"""
     lora: Lora | None = None
     """train adapters instead of the weights"""
+    gradient_checkpointing: bool = False
+    """keep one activation per layer and compute the others again; less memory, a third more time"""
     threads: Amount = 1
     """CPU threads of torch; 0 leaves torch's own choice"""
 
@@ -109,9 +116,13 @@ class Optim(Section):
     steps: Count | None = 150
     """optimisation steps (rollout + update); null: one pass over the dataset"""
     lr: Annotated[float, Field(gt=0)] = 2e-4
-    """learning rate of AdamW after warm-up, constant from then on"""
+    """learning rate of AdamW after warm-up"""
     warmup_steps: Amount = 10
     """updates over which the learning rate rises linearly"""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """how it falls from then on, to `min_lr` at the last step"""
+    min_lr: Weight = 0.0
+    """learning rate at the end of a schedule that falls"""
     weight_decay: Weight = 0.0
     """of AdamW, on matrices only"""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -122,8 +133,10 @@ class Optim(Section):
     """updates per rollout; the rollout's groups are split among them"""
     micro_batch_tokens: Count = 16_384
     """tokens per forward pass, a shared prefix counted once; the memory knob"""
-    shared_prefix: bool = True
-    """compute a group's common prefix once; false: one row per trajectory"""
+    prefix: Literal["auto", "cache", "tree", "rows"] = "auto"
+    """how a group's common prefix is computed: cache: once, its keys and values kept for the
+    siblings; tree: once, in one row with them, which gradient checkpointing needs; rows: again for
+    each sibling; auto: tree with gradient checkpointing, else cache"""
     max_bad_steps: Count = 5
     """updates in a row with a non-finite gradient, or steps in a row with nothing to train on,
     that stop the run"""
@@ -131,12 +144,48 @@ class Optim(Section):
     """mean |log-prob of trainer - of sampler|, nats, that prints a warning"""
     mismatch_stop: Weight = 0.5
     """the same, that stops the run"""
-    importance_cap: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    importance: Literal[
+        "none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"
+    ] = "none"
     """correct for a sampler of other arithmetic or older weights: weigh a token by its probability
-    under the trainer / under the sampler, at most this (2 is usual); null: no correction"""
+    under the trainer / under the sampler, or all tokens of a trajectory by that of the whole;
+    truncate: at most `importance_cap`; mask: 0 where it is above or below 1 / `importance_cap`"""
+    importance_cap: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
+    """largest weight"""
     probe_stop: Positive | None = None
     """largest |log-prob of trainer - of engine| of a few tokens sampled after each publishing of
     weights, nats, that stops the run; null: 0.001 in float32, 0.3 in bfloat16"""
+
+    def form(self, checkpointing: bool) -> Form:
+        """`prefix`, with auto decided. `checkpointing`: whether layers are computed again.
+
+        Raises ValueError for a cache with gradient checkpointing.
+        """
+        if self.prefix == "auto":
+            return "tree" if checkpointing else "cache"
+        if self.prefix == "cache" and checkpointing:
+            raise ValueError(
+                "got cache with model.gradient_checkpointing, which keeps none; expected tree, "
+                "rows or auto"
+            )
+        return self.prefix
+
+    @field_validator("min_lr")
+    @classmethod
+    def _below_the_peak(cls, value: float, info: ValidationInfo) -> float:
+        peak = info.data.get("lr", value)
+        if value > peak:
+            raise ValueError(f"at most optim.lr = {peak:g}")
+        return value
+
+
+class Scale(Section):
+    processes: Count = 1
+    """processes (GPUs) that it is meant for; --plan reckons with them"""
+    deepspeed: str = ""
+    """DeepSpeed's JSON file: ZeRO stage, offloading; empty: one process without DeepSpeed"""
+    timeout_minutes: Positive = 60.0
+    """that one process waits for another before it gives up"""
 
 
 class Eval(Section):
@@ -156,6 +205,17 @@ class Eval(Section):
     """of sampled episodes: tokens of at least this share of the likeliest one's probability"""
     episodes: Amount = 8
     """episodes of each kind saved per evaluation, in run_dir/episodes"""
+    best_by: Literal["accuracy", "accuracy_sampled", "hit_rate_greedy", "iou"] = "accuracy"
+    """metric of evaluation whose best checkpoint is kept as checkpoints/best"""
+    patience: Amount = 0
+    """evaluations in a row without a better one that end the run; 0: never"""
+
+    @field_validator("best_by")
+    @classmethod
+    def _is_measured(cls, value: str, info: ValidationInfo) -> str:
+        if value == "accuracy_sampled" and not info.data.get("sampled", True):
+            raise ValueError("a metric that is measured: eval.sampled is off")
+        return value
 
 
 class Tracking(Section):
@@ -163,10 +223,20 @@ class Tracking(Section):
     """offline writes to run_dir/wandb; metrics.jsonl is always written"""
     project: str = "hrvision"
     """project name in wandb"""
+    tensorboard: bool = False
+    """also write event files to run_dir/tensorboard (needs the package tensorboard)"""
+    episodes_every: Amount = 25
+    """steps between training episodes that are saved with their pictures; 0: never"""
+    episodes: Amount = 4
+    """how many of them"""
 
 
 class Checkpoint(Section):
     every: Amount = 50
     """steps between checkpoints; 0: only the last. An interrupted run leaves one too"""
     keep: Count = 2
-    """checkpoints kept, the newest"""
+    """checkpoints kept, the newest; the best one is kept besides"""
+    best: bool = True
+    """keep the best one by eval.best_by"""
+    background: bool = True
+    """write them while training goes on; costs a copy of weights and moments in main memory"""

@@ -6,35 +6,30 @@ A row of T tokens is cut one token before the end of its group's prefix:
              |-----| |-------|        cached once per group: 0-3; branch of this row: 4-8
                      4 predicts 5     so the branch's first column predicts the first reply token
 
-The prefixes of all groups run as one padded batch into a `DynamicCache`, which is spread over the
-siblings; then all branches run on it. With gradients the siblings' gradients add up in the prefix,
-which makes the update equal to that of separate rows. The engine continues on the same cache.
+In `SharedPrefix` the prefixes of all groups run as one padded batch into a `DynamicCache`, which is
+spread over the siblings; then all branches run on it. The engine continues on the same cache. The
+other layout, without a cache, is `tree_row.TreeRow`. With gradients the siblings' gradients add up
+in the prefix, which makes the update equal to that of separate rows.
 
 Shapes: N rows, C groups, P longest cached prefix, L longest branch, D hidden size, K trained
-tokens, V vocabulary.
+tokens.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 from transformers import DynamicCache
 
+from .features import ImageFeatures
 from .rollout.codec import EncodedImage
-from .rollout.engines import Sampling
-from .vlm import VLM, ImageFeatures
-
-MAX_LOGITS = 2**26
-"""Logits held at once by `logprobs_of`; longer inputs go through the head in pieces."""
-
+from .vlm import VLM
 
 Encoder = Callable[[Iterable[EncodedImage]], dict[str, ImageFeatures]]
 
@@ -51,11 +46,9 @@ class Row:
     """Leading tokens that may be shared, at least 1."""
 
 
-class SharedPrefix:
-    """A batch of rows, ready to run.
+class Siblings:
+    """Rows, and which of them share a prefix.
 
-    After `forward`, `cache` and `mask` hold all rows' past: whoever generates goes on from there
-    (unless it was told to keep none).
     `encode` gives the images' features (default: `vlm.encode_images`).
     Raises ValueError for a row whose prefix is empty, too long, or ends inside an image.
     """
@@ -79,9 +72,6 @@ class SharedPrefix:
             self.owners.append(known[key])
         self.lengths = np.array([len(row.token_ids) - row.prefix + 1 for row in self.rows])
         """[N] tokens of each branch."""
-        self.cache = DynamicCache(config=vlm.model.config)
-        self.mask = torch.zeros(0, dtype=torch.bool)
-        """[N, P + L] bool, True on tokens."""
 
     def _cut(self, row: Row) -> int:
         """How many of the row's images lie in the cached prefix."""
@@ -93,6 +83,41 @@ class SharedPrefix:
         if cut == len(ends) or ends[cut] != seen:
             raise ValueError(f"row: its prefix of {row.prefix} tokens ends inside an image")
         return cut
+
+    @cached_property
+    def positions(self) -> list[np.ndarray]:
+        """[3, T] of each row."""
+        return [
+            self.vlm.positions(row.token_ids, [image.grid for image in row.images]).numpy()
+            for row in self.rows
+        ]
+
+    @cached_property
+    def next_positions(self) -> np.ndarray:
+        """[N] the M-RoPE position of the token after each row, which ends in text."""
+        return np.array([int(p[:, -1].max()) + 1 for p in self.positions])
+
+    def states(self) -> tuple[Tensor, np.ndarray]:
+        """Last hidden states [M, D] of one forward, and where among them each branch begins [N]."""
+        raise NotImplementedError
+
+
+class SharedPrefix(Siblings):
+    """A batch of rows, ready to run.
+
+    After `forward`, `cache` and `mask` hold all rows' past: whoever generates goes on from there
+    (unless it was told to keep none).
+    """
+
+    def __init__(self, vlm: VLM, rows: Sequence[Row], encode: Encoder | None = None) -> None:
+        super().__init__(vlm, rows, encode)
+        self.cache = DynamicCache(config=vlm.model.config)
+        self.mask = torch.zeros(0, dtype=torch.bool)
+        """[N, P + L] bool, True on tokens."""
+
+    def states(self) -> tuple[Tensor, np.ndarray]:
+        hidden = self.forward(keep_cache=False)
+        return hidden.flatten(0, 1), hidden.shape[1] * np.arange(len(self.rows))
 
     def forward(self, keep_cache: bool = True) -> Tensor:
         """Last hidden states [N, L, D] of the branches; past a row's length they mean nothing.
@@ -111,19 +136,6 @@ class SharedPrefix:
             self._spread()
             self.mask = torch.cat([prefix.mask.to(vlm.device)[self.owners], self.mask], dim=1)
         return branch.run(vlm, self.cache, self.mask)
-
-    @cached_property
-    def positions(self) -> list[np.ndarray]:
-        """[3, T] of each row."""
-        return [
-            self.vlm.positions(row.token_ids, [image.grid for image in row.images]).numpy()
-            for row in self.rows
-        ]
-
-    @cached_property
-    def next_positions(self) -> np.ndarray:
-        """[N] the M-RoPE position of the token after each row, which ends in text."""
-        return np.array([int(p[:, -1].max()) + 1 for p in self.positions])
 
     def _prefixes(self, features: dict[str, ImageFeatures]) -> Padded:
         heads = [(self.rows[n], self.positions[n], self.cuts[n]) for n in self.firsts]
@@ -186,13 +198,16 @@ class Padded:
 
 
 def trained_hidden(
-    vlm: VLM, rows: Sequence[Row], masks: Sequence[np.ndarray]
+    vlm: VLM,
+    rows: Sequence[Row],
+    masks: Sequence[np.ndarray],
+    layout: Callable[[VLM, Sequence[Row]], Siblings] = SharedPrefix,
 ) -> tuple[Tensor, Tensor]:
     """Hidden states [K, D] that predict the trained tokens, and those tokens [K].
 
     `masks` [T] bool per row, True on trained tokens, none of them inside the prefix. Order: row by
     row, and by token within a row, i.e. that of `np.concatenate([logprobs[mask], ...])`. This is
-    the one place where the shift by one happens.
+    the one place where the shift by one happens. `layout`: how rows lie in the forward.
     """
     trained = [np.flatnonzero(mask) for mask in masks]
     for n, (row, places) in enumerate(zip(rows, trained, strict=True)):
@@ -202,16 +217,16 @@ def trained_hidden(
                 f"expected at least one, none of them in its prefix of {row.prefix}"
             )
     cut = [_until(vlm, row, places[-1]) for row, places in zip(rows, trained, strict=True)]
-    hidden = SharedPrefix(vlm, cut).forward(keep_cache=False)
+    hidden, starts = layout(vlm, cut).states()
     # Token t is predicted at t - 1, which is column t - 1 - (prefix - 1) of the branch.
     columns = [
-        n * hidden.shape[1] + places - row.prefix
-        for n, (row, places) in enumerate(zip(rows, trained, strict=True))
+        start + places - row.prefix
+        for start, row, places in zip(starts, rows, trained, strict=True)
     ]
     targets = [row.token_ids[places] for row, places in zip(rows, trained, strict=True)]
     index = torch.from_numpy(np.concatenate(columns)).to(hidden.device)
     return (
-        hidden.flatten(0, 1).index_select(0, index),
+        hidden.index_select(0, index),
         torch.from_numpy(np.concatenate(targets)).to(hidden.device),
     )
 
@@ -222,85 +237,3 @@ def _until(vlm: VLM, row: Row, end: int) -> Row:
     seen = int((tokens == vlm.codec.image).sum())
     ends = np.cumsum([image.n_tokens for image in row.images])
     return Row(tokens, row.images[: int(np.searchsorted(ends, seen, side="right"))], row.prefix)
-
-
-def distribution(
-    hidden: Tensor,
-    lm_head: nn.Module,
-    temperature: float,
-    banned: Sequence[int],
-    sampling: Sampling | None = None,
-) -> Tensor:
-    """Log-probs [K, V] float32 of the sampling distribution: -inf on banned ids, logits / T.
-
-    With a `sampling` that is truncated, ids that it leaves out are -inf too, and the rest is
-    renormalised (see `truncate`). A trainer's distribution is not truncated.
-    """
-    if temperature <= 0:
-        raise ValueError(f"temperature: got {temperature}, expected a number above 0")
-    logits = lm_head(hidden).float() / temperature
-    if banned:
-        logits = logits.index_fill(-1, _indices(tuple(banned), logits.device), float("-inf"))
-    if sampling is not None and sampling.truncated:
-        logits = truncate(logits, sampling)
-    return logits.log_softmax(-1)
-
-
-@lru_cache(maxsize=16)
-def _indices(ids: tuple[int, ...], device: torch.device) -> Tensor:
-    # Copied to the device once; not an inference tensor, as training saves it for its gradients.
-    with torch.inference_mode(False):
-        return torch.tensor(ids, device=device)
-
-
-def truncate(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Logits [K, V] with -inf on what min-p, top-k and top-p leave out, in vLLM's order.
-
-    The temperature is in `logits` already. Stay:
-
-    1. `min_p`: ids of at least `min_p` times the likeliest one's probability;
-    2. `top_k`: of these the `top_k` likeliest;
-    3. `top_p`: of these, with their probabilities summing to 1, the smallest set of the likeliest
-       that reaches `top_p`: an id stays while those before it sum to less.
-
-    Each rule is a lower bound on the logit, so ids that are as likely as the last one to stay all
-    stay: the set never depends on how equal numbers are sorted. The likeliest id always stays. A
-    row with NaN has no set; it disturbs no other row.
-    """
-    floor = torch.full_like(logits[..., :1], float("-inf"))
-    if sampling.min_p > 0:
-        floor = logits.amax(-1, keepdim=True) + math.log(sampling.min_p)
-    if 0 < sampling.top_k < logits.shape[-1]:
-        floor = floor.maximum(logits.topk(sampling.top_k, dim=-1).values[..., -1:])
-    logits = logits.masked_fill(logits < floor, float("-inf"))
-    if sampling.top_p == 1:
-        return logits
-    ordered = logits.sort(dim=-1, descending=True).values
-    probs = ordered.softmax(-1)
-    staying = (probs.cumsum(-1) - probs < sampling.top_p).sum(-1, keepdim=True)
-    floor = ordered.gather(-1, (staying - 1).clamp(min=0))  # NaN: none stays
-    return logits.masked_fill(logits < floor, float("-inf"))
-
-
-def logprobs_of(
-    hidden: Tensor,
-    lm_head: nn.Module,
-    targets: Tensor,
-    temperature: float = 1.0,
-    banned: Sequence[int] = (),
-) -> Tensor:
-    """Log-probs [K] of `targets` [K] (nats) under the sampling distribution; engine and trainer.
-
-    `hidden` [K, D]. A large vocabulary is taken in pieces that the backward pass computes again.
-    """
-
-    def piece(part: Tensor, ids: Tensor) -> Tensor:
-        scores = distribution(part, lm_head, temperature, banned)
-        return scores.gather(-1, ids[:, None])[:, 0]
-
-    weight: Any = lm_head.weight  # [V, D]
-    size = max(1, MAX_LOGITS // weight.shape[0])
-    if len(targets) <= size:
-        return piece(hidden, targets)
-    parts = zip(hidden.split(size), targets.split(size), strict=True)
-    return torch.cat([checkpoint(piece, h, t, use_reentrant=False) for h, t in parts])

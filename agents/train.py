@@ -24,13 +24,18 @@ from .config_text import argument_docs, field_table, format_table
 from .failures import FAILURES, told
 from .rollout.engines import engine_options
 from .training.algorithm import algorithms, get_algorithm
+from .training.optimizer import TrainingError
+from .training.plan.command import is_asked, plan_command
+from .training.ranks import SharedFailure
 from .training.trainer import Trainer
 
 USAGE = """\
 usage: python -m agents.train CONFIG [--section.key value ...]
+       python -m agents.train CONFIG --plan [GPU] [--json] [--section.key value ...]
 
 CONFIG is a YAML file of sections and keys; those not named keep their defaults. Values are read
-as YAML: 1e-4, true, null, [1, 2].
+as YAML: 1e-4, true, null, [1, 2]. --plan prints what the run needs and how long a step takes, by
+estimate, on a kind of GPU (h100-80, a100-80, ...), and starts nothing.
 """
 SPREAD = ("env", "eval_env")
 """Shown key by key further down."""
@@ -39,20 +44,35 @@ SPREAD = ("env", "eval_env")
 def main(words: Sequence[str] | None = None) -> int:
     """Exit code: 0 done or interrupted with a checkpoint, 1 training failed, 2 bad input."""
     words = sys.argv[1:] if words is None else words
+    # The deepspeed launcher adds what its environment says, too.
+    words = [word for word in words if not word.startswith("--local_rank=")]
     if not words or {"-h", "--help"} & set(words):
         print(help_text())
         return 0 if words else 2
+    if is_asked(words):
+        return plan_command(words)
     try:
         trainer = Trainer(load(words[0], words[1:]))
     except FAILURES as error:
-        print(f"error: {told(error)}", file=sys.stderr)
-        return 2
+        return _failed(error, 2)
     try:
         trainer.fit()
     except FAILURES as error:
-        print(f"error: {told(error)}", file=sys.stderr)
-        return 1
+        return _failed(error, 1)
     return 0
+
+
+def _failed(error: BaseException, code: int) -> int:
+    """Say why, once: a TrainingError is raised by all processes, and the first says it.
+
+    Returns `code`.
+    """
+    first = os.environ.get("RANK", "0") == "0"
+    if isinstance(error, SharedFailure):
+        first = error.main
+    if first or not isinstance(error, TrainingError):
+        print(f"error: {told(error)}", file=sys.stderr, flush=True)
+    return code
 
 
 def help_text() -> str:
@@ -87,4 +107,9 @@ if __name__ == "__main__":
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    sys.exit(main())
+    code = main()
+    if code and int(os.environ.get("WORLD_SIZE", "1")) > 1:  # the others may wait for this one
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,48 +17,19 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
-from .adapters import add_lora, checkpoint_weights, merged
+from .activations import attending, checkpoint_layers
+from .adapters import Gather, add_lora, checkpoint_weights, merged, whole
 from .bounded import Bounded
 from .devices import device_of, dtype_of
 from .families import family_of
+from .features import PATCH_BYTES, ImageFeatures, Patches, chunks
+from .head import SpreadHead
+from .positions import Grid, Positions
 from .rollout.codec import Codec, EncodedImage, reading
 from .weight_watch import WeightWatch
 
-Grid = tuple[int, int, int]
-
-TAIL = 64
-"""Positions are computed for text tails rounded up to this many tokens, so that they are reused."""
-LAYOUT_BYTES = 32 * 2**20
-"""Positions that are kept. Those of a view come again with every sibling, those of a crop never."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageFeatures:
-    """What the vision tower says about one image."""
-
-    embeds: Tensor
-    """[n, D]"""
-    deepstack: tuple[Tensor, ...] = ()
-    """[n, D] each, added after the first decoder layers (Qwen3-VL)."""
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deepstack))
-
-    def copy(self) -> ImageFeatures:
-        """The same in memory of its own; a slice of a batch would keep the whole batch alive."""
-        return ImageFeatures(self.embeds.clone(), tuple(d.clone() for d in self.deepstack))
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Positions [3, L] of one arrangement of texts and images."""
-
-    positions: Tensor
-
-    @property
-    def n_bytes(self) -> int:
-        return self.positions.numel() * self.positions.element_size()
+FEATURE_CACHE_MB = 256
+"""Of a `VLM` that nobody says more about, such as an engine's own."""
 
 
 class VLM:
@@ -77,7 +47,7 @@ class VLM:
         codec: Codec,
         *,
         freeze_vision: bool = True,
-        feature_cache_mb: int = 256,
+        feature_cache_mb: int = FEATURE_CACHE_MB,
         max_patches: int = 16384,
     ) -> None:
         self.model: Any = model
@@ -85,8 +55,13 @@ class VLM:
         self.freeze_vision = freeze_vision
         self.max_patches = max_patches
         self._features: Bounded[ImageFeatures] = Bounded(feature_cache_mb * 2**20)
-        self._layouts: Bounded[Layout] = Bounded(LAYOUT_BYTES)
+        self._layouts = Positions(codec.image)
+        self._patches: Bounded[Patches] = Bounded(PATCH_BYTES)
+        self.checkpointing = False
+        """Whether layers are computed again in the backward pass; see `checkpoint_activations`."""
         self._tower = WeightWatch()
+        self._gather: Gather | None = None
+        self._head: SpreadHead | None = None
         self._check()
         if freeze_vision:
             self.body.visual.requires_grad_(False)
@@ -120,6 +95,7 @@ class VLM:
         device: str = "cpu",
         lora: dict[str, Any] | None = None,
         freeze_vision: bool = True,
+        feature_cache_mb: int = FEATURE_CACHE_MB,
     ) -> VLM:
         """Load a model folder or a cached hub id.
 
@@ -138,7 +114,12 @@ class VLM:
         missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
         if missing:
             raise ValueError(f"model folder {folder}: no fitting weights for {', '.join(missing)}")
-        vlm = cls(model.to(device).eval(), codec, freeze_vision=freeze_vision)
+        vlm = cls(
+            model.to(device).eval(),
+            codec,
+            freeze_vision=freeze_vision,
+            feature_cache_mb=feature_cache_mb,
+        )
         if lora is not None:
             vlm.add_lora(lora)
         return vlm
@@ -154,14 +135,39 @@ class VLM:
         Adapters are added to the weights they adapt. Where the head is tied to the embedding only
         the embedding comes, as in the checkpoint. Tensors may be the model's own: copy to keep.
         """
-        return checkpoint_weights(self.model)
+        return checkpoint_weights(self.model, self._gather)
+
+    def state(self) -> Iterator[tuple[str, Tensor]]:
+        """As `weights`, under the names of the model's own modules."""
+        return merged(self.model, self._gather)
+
+    def trained(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and whole tensor of every parameter that training changes; as `weights`, copy."""
+        return whole(self.trainable(), self._gather)
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether the weights are spread over processes."""
+        return self._gather is not None
+
+    def partitioned(self, gather: Gather) -> None:
+        """From now on the weights are spread over processes; see `adapters.Gather`.
+
+        `weights`, `state`, `trained` and `save` are then called by all of them, and every forward
+        pass, too. Raises ValueError for a head with adapters.
+        """
+        self._gather, self._head = gather, SpreadHead(self.model.lm_head)
+        if not self.freeze_vision:
+            self.max_patches = 2**62  # one pass of the tower for each batch, on every process
 
     def save(self, folder: str | Path) -> None:
         """Write the Hugging Face layout, tokenizer and preprocessor included.
 
         The weights are those of `weights`: the folder loads like any other model.
         """
-        self.model.save_pretrained(folder, state_dict=dict(merged(self.model)))
+        spread = self._gather is not None
+        state = {n: t.to("cpu", copy=True) if spread else t for n, t in self.state()}
+        self.model.save_pretrained(folder, state_dict=state)
         self.codec.tokenizer.save_pretrained(folder)
         self.codec.image_processor.save_pretrained(folder)
 
@@ -176,8 +182,9 @@ class VLM:
         return self.model.model
 
     @property
-    def lm_head(self) -> nn.Module:
-        return self.model.lm_head
+    def lm_head(self) -> Any:
+        """Hidden states [..., D] -> logits [..., V]."""
+        return self._head or self.model.lm_head
 
     @property
     def device(self) -> torch.device:
@@ -193,7 +200,8 @@ class VLM:
         was_training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode():
+            # What is gathered inside stays whole for a while, and must not be inference tensors.
+            with torch.no_grad() if self._gather else torch.inference_mode():
                 yield
         finally:
             self.model.train(was_training)
@@ -221,9 +229,8 @@ class VLM:
 
     def _run_vision(self, images: list[EncodedImage]) -> dict[str, ImageFeatures]:
         features: dict[str, ImageFeatures] = {}
-        for chunk in _chunks(images, self.max_patches):
-            patches = [self.codec.pixel_values(image) for image in chunk]
-            pixels = torch.from_numpy(np.concatenate(patches))
+        for chunk in chunks(images, self.max_patches):
+            pixels = torch.cat([self._patches_of(image) for image in chunk])
             grids = torch.tensor([image.grid for image in chunk])
             out = self.body.get_image_features(
                 pixels.to(self.device), grids.to(self.device), return_dict=True
@@ -232,6 +239,14 @@ class VLM:
             for image, (embeds, *deepstack) in zip(chunk, zip(*layers, strict=True), strict=True):
                 features[image.hash] = ImageFeatures(embeds, tuple(deepstack))
         return features
+
+    def _patches_of(self, image: EncodedImage) -> Tensor:
+        kept = self._patches.get(image.hash)
+        if kept is None:
+            kept = Patches(torch.from_numpy(self.codec.pixel_values(image)))
+            if not self.freeze_vision:
+                self._patches.put(image.hash, kept)
+        return kept.values
 
     def forget_images(self) -> None:
         """Drop all remembered features: the vision tower has other weights now."""
@@ -247,28 +262,26 @@ class VLM:
 
         `grids` are those of the images whose placeholders lie in `token_ids`, in order.
         """
-        placeholder = np.asarray(token_ids) == self.codec.image
-        edges = np.flatnonzero(placeholder[1:] != placeholder[:-1]) + 1
-        length, tail = len(placeholder), len(placeholder) - int(edges[-1] if edges.size else 0)
-        # A text tail counts on by one: a longer conversation begins with the same positions.
-        padded = length if placeholder[-1] else length - tail + -(-tail // TAIL) * TAIL
-        key = (*edges.tolist(), padded), bool(placeholder[0]), tuple(grids)
-        layout = self._layouts.get(key) or Layout(self._layout_positions(*key))
-        self._layouts.put(key, layout)
-        return layout.positions[:, :length]
+        return self._layouts.of(self.body, token_ids, grids)
 
-    def _layout_positions(
-        self, edges: tuple[int, ...], image_first: bool, grids: tuple[Grid, ...]
-    ) -> Tensor:
-        kinds = np.zeros(edges[-1], dtype=np.int64)
-        for n, (start, end) in enumerate(zip((0, *edges), edges, strict=False)):
-            kinds[start:end] = (n + image_first) % 2
-        types = torch.from_numpy(kinds)[None]
-        grid = torch.tensor(grids) if grids else None
-        positions, _ = self.body.get_rope_index(
-            torch.zeros_like(types), mm_token_type_ids=types, image_grid_thw=grid
-        )
-        return positions[:, 0]
+    def checkpoint_activations(self) -> None:
+        """Keep one activation per layer in training mode and compute the others again.
+
+        Without a cache: rows then share a prefix as `TreeRow` only.
+        """
+        checkpoint_layers(self.model)
+        self.checkpointing = True
+
+    @contextmanager
+    def attending(self, name: str) -> Iterator[None]:
+        """Inside, and when a layer is computed again, the decoder attends by attention `name`."""
+        if self.model.training and self._checkpoints() and not self.checkpointing:
+            raise ValueError(
+                "gradient checkpointing: was switched on past VLM.checkpoint_activations, so that "
+                f"layers would be computed again without the attention {name!r}"
+            )
+        with attending(self.body.language_model.config, name):
+            yield
 
     def _checkpoints(self) -> bool:
         layers = self.body.language_model.modules()
@@ -291,8 +304,8 @@ class VLM:
         """
         if cache is not None and self.model.training and self._checkpoints():
             raise ValueError(
-                "gradient checkpointing drops the KV cache that shared prefixes and generation "
-                "need: switch it off, or train on plain rows and generate in evaluation mode"
+                "gradient checkpointing drops the KV cache that this forward needs: train with "
+                "optim.prefix tree or rows, and generate in evaluation mode"
             )
         images = None
         if features:
@@ -314,15 +327,3 @@ class VLM:
             **attention,
         )
         return out.last_hidden_state
-
-
-def _chunks(images: list[EncodedImage], max_patches: int) -> Iterator[list[EncodedImage]]:
-    """Consecutive images of at most `max_patches` patches in total (or a single larger one)."""
-    chunk: list[EncodedImage] = []
-    for image in images:
-        if chunk and sum(i.n_patches for i in (*chunk, image)) > max_patches:
-            yield chunk
-            chunk = []
-        chunk.append(image)
-    if chunk:
-        yield chunk

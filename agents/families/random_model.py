@@ -76,10 +76,24 @@ def write_random_model(
     with torch.random.fork_rng(devices=[]):
         model = getattr(transformers, kind.model_class)(config)
     _randomise(model, seed)
-    model.save_pretrained(folder)
+    _write(model, Path(folder))
     tokenizer.save_pretrained(folder)
     _image_processor(patch).save_pretrained(folder)
     return str(folder)
+
+
+def _write(model: Any, folder: Path) -> None:
+    """What `save_pretrained` writes of a model; that one would load DeepSpeed, if it is there."""
+    from safetensors.torch import save_file
+
+    from ..adapters import checkpoint_weights
+
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = str(model.dtype).removeprefix("torch.")
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    weights = {name: tensor.contiguous() for name, tensor in checkpoint_weights(model)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def make_tokenizer(special_first: bool, special: Sequence[str] | None = None) -> Any:

@@ -13,8 +13,8 @@ over turns k and their sampled tokens t, in GRPO's clipped form. What the enviro
 the dialogue, not the loss.** No reward for format or grounding, no penalty for a bad box.
 
 Presets: `paper` follows the equations; `reference` follows the numbers of the authors' code,
-which standardises the advantage, weighs all tokens alike, adds a KL and an entropy term and
-keeps groups of zero variance.
+which standardises the advantage, weighs all tokens alike and adds a KL and an entropy term.
+In both, groups of zero variance count in what the loss is divided by.
 """
 
 from ..training.algorithm import Algorithm, Options, group_advantage
@@ -33,7 +33,6 @@ ALGORITHM = Algorithm(
             aggregation="token",
             kl=0.01,
             entropy=0.001,
-            drop_zero_variance=False,
         ),
     },
 )

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,11 @@ class Archive:
         """One group at a time; only the last one is in memory."""
         for path in self._files():
             yield read_group(path)
+
+    def at(self, places: Sequence[int]) -> Iterator[Group]:
+        """Those at some places of the order, one at a time."""
+        files = self._files()
+        yield from (read_group(files[place]) for place in places)
 
     def __len__(self) -> int:
         return len(self._files())

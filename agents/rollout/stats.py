@@ -17,31 +17,36 @@ from hrvision_env.records import Episode, Outcome, Turn
 from .engines import Completion, StopReason
 from .trajectory import Trajectory
 
-METRICS = {
-    "tokens": "tokens sampled",
-    "tokens_per_reply": "sampled tokens per reply",
-    "tokens_first_reply": "sampled tokens per first reply of an episode",
-    "tokens_later_reply": "sampled tokens per reply after the first one",
-    "tokens_per_second": "sampled tokens per second of generation",
-    "valid_box_rate_strict": "share of the replies asked for a box in which the strict parser "
-    "finds a valid one, 0..1",
-    "valid_box_rate_lenient": "the same of the lenient parser, 0..1",
-    "crop_rate": "crops shown per valid box, 0..1",
-    **{f"stop_{reason}": f"share of replies that ended by {reason}, 0..1" for reason in StopReason},
+METRICS: dict[str, tuple[str, str]] = {
+    "tokens": ("tokens", "sampled"),
+    "tokens_per_reply": ("tokens", "sampled, per reply"),
+    "tokens_first_reply": ("tokens", "sampled, per first reply of an episode"),
+    "tokens_later_reply": ("tokens", "sampled, per reply after the first one"),
+    "tokens_longest_reply": ("tokens", "of the longest reply"),
+    "tokens_per_second": ("1/s", "sampled tokens per second of generation"),
+    "turns_per_episode": ("replies", "per episode"),
+    "cut_first_reply": ("0..1", "first replies that the length limit cut"),
+    "cut_later_reply": ("0..1", "replies after the first one that the length limit cut"),
+    "tool_rate": ("0..1", "episodes that asked for a crop and got one"),
+    "asked_for_box": ("0..1", "replies that were asked for a box; in `free`: that tried one"),
+    "valid_box_rate_strict": ("0..1", "of these, with a valid one by the strict parser"),
+    "valid_box_rate_lenient": ("0..1", "of these, with a valid one by the lenient parser"),
+    "crop_rate": ("crops", "shown per valid box"),
+    **{f"stop_{reason}": ("0..1", f"replies that ended by {reason}") for reason in StopReason},
     **{
-        f"outcome_{outcome}": f"share of episodes with outcome {outcome}, 0..1"
+        f"outcome_{outcome}": ("0..1", f"episodes with outcome {outcome}")
         for outcome in Outcome
         if outcome is not Outcome.OPEN
     },
-    "errors": "episodes that ended by a failure of engine or environment",
-    "retries": "replies asked for again and episodes begun anew",
-    "batches_failed": "batches of two or more that failed and were asked again in halves",
-    "images_encoded": "views and crops handed to the chats (a group's views once)",
-    "seconds_engine": "time in which replies were generated, s",
-    "seconds_env": "time of the environment, s",
-    "seconds_tokenise": "time in which texts and images became tokens, s",
+    "errors": ("episodes", "that ended by a failure of engine or environment"),
+    "retries": ("-", "replies asked for again and episodes begun anew"),
+    "batches_failed": ("batches", "of two or more that failed and were asked again in halves"),
+    "images_encoded": ("images", "views and crops handed to the chats (a group's views once)"),
+    "seconds_engine": ("s", "time in which replies were generated"),
+    "seconds_env": ("s", "time of the environment"),
+    "seconds_tokenise": ("s", "time in which texts and images became tokens"),
 }
-"""Every name in `RolloutStats.metrics`, with its meaning and unit."""
+"""Every name in `RolloutStats.metrics`, with its unit and meaning."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class TurnStats:
     """Valid boxes that the environment read."""
     crops: int = 0
     """Crops that came back for them."""
+    longest: int = 0
+    """Tokens of the longest reply."""
+    cut: int = 0
+    """Replies that the length limit cut."""
 
 
 @dataclass
@@ -97,6 +106,8 @@ class RolloutStats:
     total_tokens: int = 0
     """Tokens of all trajectories."""
     episodes_with_box: int = 0
+    episodes_with_crop: int = 0
+    """Those that asked for a crop and got one."""
     images_encoded: int = 0
     seconds_engine: float = 0.0
     seconds_env: float = 0.0
@@ -154,6 +165,8 @@ class RolloutStats:
         turn.replies += 1
         turn.tokens += len(completion.token_ids)
         turn.seconds_engine += seconds
+        turn.longest = max(turn.longest, len(completion.token_ids))
+        turn.cut += completion.stop_reason is StopReason.LENGTH
         self.sampled_tokens += len(completion.token_ids)
         self.stop_reasons[str(completion.stop_reason)] += 1
 
@@ -177,6 +190,7 @@ class RolloutStats:
         for episode in episodes:
             self.episodes += 1
             self.episodes_with_box += bool(episode.boxes)
+            self.episodes_with_crop += any(turn.crop_sizes for turn in episode.turns)
             self.outcomes[str(episode.outcome)] += 1
             if episode.outcome is Outcome.ERROR:
                 self.error_reasons[kind_of(episode.error)] += 1
@@ -216,7 +230,15 @@ class RolloutStats:
             "tokens_later_reply": _share(
                 self.sampled_tokens - first.tokens, replies - first.replies
             ),
+            "tokens_longest_reply": max((t.longest for t in turns), default=0),
             "tokens_per_second": self.tokens_per_second,
+            "turns_per_episode": _share(replies, self.episodes),
+            "cut_first_reply": _share(first.cut, first.replies),
+            "cut_later_reply": _share(
+                sum(t.cut for t in turns) - first.cut, replies - first.replies
+            ),
+            "tool_rate": _share(self.episodes_with_crop, self.episodes),
+            "asked_for_box": _share(asked, replies),
             "valid_box_rate_strict": _share(valid["strict"], asked),
             "valid_box_rate_lenient": _share(valid["lenient"], asked),
             "crop_rate": _share(sum(t.crops for t in turns), boxes),
@@ -264,5 +286,7 @@ def _add(mine: Any, other: Any) -> None:
         value, more = getattr(mine, name), getattr(other, name)
         if isinstance(value, Counter):
             value.update(more)
+        elif name == "longest":
+            mine.longest = max(value, more)
         elif not isinstance(value, list):
             setattr(mine, name, value + more)

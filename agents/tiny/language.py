@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agents.features import ImageFeatures
 from agents.rollout.codec import Codec
-from agents.vlm import VLM, ImageFeatures
+from agents.vlm import VLM
 from hrvision_env.datasets.synthetic import COLOURS, STANDARD, Family
 
 from .data import (

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+ECHO = 5.0
+"""Seconds in which a launcher passes on a signal that went to its processes, too."""
 
 
 class Interrupted(BaseException):
@@ -17,7 +21,8 @@ class Interrupt:
     """Holds a request to end until a place where the state on disk would be whole.
 
     Inside `anywhere` it is raised at once, elsewhere by the next `check`. A second signal acts
-    as it would without this class.
+    as it would without this class; of a process that was `launched` only after `ECHO` seconds:
+    Ctrl-C reaches all processes of a terminal, and launchers tell theirs once more.
 
     >>> with Interrupt() as interrupt:
     ...     with interrupt.anywhere():
@@ -28,8 +33,10 @@ class Interrupt:
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, *, launched: bool = False) -> None:
         self.requested = False
+        self._echo = ECHO if launched else 0.0
+        self._since = 0.0
         self._loose = False
         self._before: dict[int, Any] = {}
 
@@ -50,8 +57,14 @@ class Interrupt:
         self._before.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        if self.requested:
+            if time.monotonic() - self._since >= self._echo:
+                self._restore()
+                signal.raise_signal(number)
+            return
+        self.requested, self._since = True, time.monotonic()
+        if not self._echo:
+            self._restore()
         if self._loose:
             raise Interrupted
 

@@ -10,10 +10,12 @@ from typing import Any
 from ..config import Config
 from ..rollout.loop import Group
 from .algorithm import get_algorithm
-from .checkpoint import restore_rng, rng_state
-from .opening import load_policy
-from .optimizer import Optimizer
-from .update import Updater, credit
+from .checkpoint import STATE, load_optimizer, read_state
+from .credit import credit
+from .opening import load_policy, open_optimizer, turns_of
+from .ranks import ALONE, Ranks
+from .rng import own_rng, restore_rng, rng_state
+from .update import Updater
 
 
 class Learner:
@@ -24,32 +26,55 @@ class Learner:
     `load_policy` does.
     """
 
-    def __init__(self, config: Config, checkpoint: Path | None) -> None:
+    def __init__(
+        self, config: Config, checkpoint: Path | None, ranks: Ranks = ALONE, steps: int = 0
+    ) -> None:
+        """`steps`: of the whole run, for the schedule of the learning rate; 0: `optim.steps`."""
+        optim, self.ranks = config.optim, ranks
         self.policy, reference = load_policy(config, checkpoint)
-        self.optimizer = Optimizer(self.policy.trainable(), config.optim)
+        self.optimizer, score = open_optimizer(config, self.policy, ranks)
         self.algorithm = get_algorithm(config.algorithm.name)
         self.options = config.algorithm.options
         self.updater = Updater(
-            self.policy, self.optimizer, self.algorithm, self.options, config.optim, reference
+            self.policy,
+            self.optimizer,
+            self.algorithm,
+            self.options,
+            optim,
+            reference,
+            budget=config.rollout.max_tokens * turns_of(config),
+            ranks=ranks,
+            score=score,
         )
+        self.plan(steps or optim.steps or 0)
         self.step = 0
         self.whole = True
         """Whether the weights are those of the last finished step."""
-        self.rng = rng_state()
+        self.rng = own_rng(config.seed, ranks.rank)
         """Random number generators after the last step."""
+        self.empty_steps = 0
+        """So many of the last steps in a row had nothing to train on; the trainer counts them."""
+
+    def plan(self, steps: int) -> None:
+        """Say of how many steps the run will be."""
+        self.optimizer.steps = steps
 
     def learn(self, groups: Sequence[Group]) -> dict[str, float]:
         """Update the policy on the groups of one step; metrics of the update.
 
-        Raises TrainingError when training cannot go on.
+        Over several processes `groups` are this one's share of them, `Ranks.share` of all. Raises
+        TrainingError when training cannot go on.
         """
         restore_rng(self.rng)
-        credited, constant = credit(groups, self.algorithm, self.options)
+        self.updater.tried = None
+        credited, told = credit(groups, self.algorithm, self.options, self.ranks)
+        place = {group.name: self.ranks.place(n) for n, group in enumerate(groups)}
+        places = [place[siblings[0].trajectory.group] for siblings in credited]
         with self._guarded():
-            metrics = self.updater.update(credited)
+            metrics = self.updater.update(credited, places, self.step)
         self.step += 1
         self.rng = rng_state()
-        return {**metrics, "zero_variance_share": constant}
+        return {**metrics, **told}
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -60,17 +85,30 @@ class Learner:
             yield
             self.whole = True
         finally:
-            if not self.whole and self.optimizer.counters[0] == before[0]:
+            unmoved = self.optimizer.counters[0] == before[0] and not self.optimizer.changing
+            if not self.whole and unmoved:
                 self.optimizer.counters = before
                 self.whole = True
 
-    def state_dict(self) -> dict[str, Any]:
-        """All but the weights, as of the last finished step."""
-        return {"step": self.step, "optimizer": self.optimizer.state_dict(), "rng": self.rng}
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps besides weights and optimizer, as of the last finished step."""
+        return {"step": self.step, "empty_steps": self.empty_steps, "rng": self.rng}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken. Raises ValueError for the state of another model."""
-        self.step = state["step"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        restore_rng(state["rng"])
-        self.rng = state["rng"]
+    def resume(self, checkpoint: Path) -> None:
+        """Go on where the checkpoint was taken; its weights are the policy's already.
+
+        Raises ValueError for the checkpoint of another model, or random number generators that this
+        machine's packages cannot take over.
+        """
+        load_optimizer(checkpoint, self.policy, self.optimizer)
+        state = read_state(checkpoint)
+        self.step, self.empty_steps = state["step"], state.get("empty_steps", 0)
+        if self.ranks.rank < len(state["rng"]):  # one more process than there were starts afresh
+            try:
+                restore_rng(state["rng"][self.ranks.rank])
+            except (RuntimeError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{checkpoint / STATE}: its random number generators cannot be set ({error}); "
+                    "resume with the versions of torch and numpy in versions.json"
+                ) from error
+            self.rng = rng_state()

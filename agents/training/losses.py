@@ -4,6 +4,9 @@ Shapes: B trajectories, T tokens (padded), N and M the global counts. A loss sum
 micro-batch it is given and divides by the counts of the whole update (all micro-batches, all
 ranks), so it never asks how the batch was cut: the sum over micro-batches is the loss.
 
+An algorithm's loss is an objective per token, put through `regularised`, which aggregates it and
+adds what all of them share: importance weights, KL and entropy. `sg` stops the gradient.
+
 Log-probs are in nats and belong to the token at the same index; the shift by one between a
 token and the position that predicts it is not visible here (see `tree.py`).
 """
@@ -16,8 +19,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .aggregations import AGGREGATIONS
+from .divergence import ESTIMATORS
+
 if TYPE_CHECKING:
     from .algorithm import Options
+
+
+TOKENWISE = ("logprobs", "old_logprobs", "advantages", "ref_logprobs", "entropy", "weights")
+"""What has a value per token."""
+SUMS = ("clip_fraction", "kl_sampler", "kl_reference", "entropy")
+"""What losses tell, under the names of the metrics."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +44,10 @@ class LossInputs:
     """[B, T] nats, current policy, with gradient; finite everywhere."""
     old_logprobs: Tensor
     """[B, T] nats, policy before the step's first update: the sampler's own numbers, or the
-    trainer's where `weights` put right what the sampler's are off."""
+    trainer's where `weights` put right what the sampler's are off, or `Algorithm.old_policy` says
+    so."""
     advantages: Tensor
-    """[B] one per trajectory, shared by all its tokens."""
+    """[B, T] of each sampled token; where a whole episode is credited they are all the same."""
     mask: Tensor
     """[B, T] bool."""
     n_tokens: float
@@ -49,19 +62,20 @@ class LossInputs:
     """[B] sampled tokens of the episode that a row belongs to; None: each row is a whole one."""
     weights: Tensor | None = None
     """[B, T] importance of each token where `old_logprobs` are not the sampler's; None: 1."""
+    budget: float = 0.0
+    """Tokens that an episode may sample at most, all turns together."""
 
     def __post_init__(self) -> None:
         shape = self.mask.shape
-        for name in ("logprobs", "old_logprobs", "ref_logprobs", "entropy", "weights"):
+        for name in TOKENWISE:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(
                     f"{name}: got shape {tuple(value.shape)}, expected {tuple(shape)} as mask"
                 )
-        for name in ("advantages", "lengths"):
-            value = getattr(self, name)
-            if value is not None and value.shape != shape[:1]:
-                raise ValueError(f"{name}: got shape {tuple(value.shape)}, expected [{shape[0]}]")
+        if self.lengths is not None and self.lengths.shape != shape[:1]:
+            got = tuple(self.lengths.shape)
+            raise ValueError(f"lengths: got shape {got}, expected [{shape[0]}]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,79 +85,88 @@ class LossOutputs:
     loss: Tensor
     """Scalar with gradient."""
     sums: dict[str, float]
-    """Sums over sampled tokens; divided by the token count they are means."""
+    """Sums over sampled tokens; divided by the token count they are means. Names of an algorithm's
+    own begin with `algorithm/`."""
+
+    def __post_init__(self) -> None:
+        for name in self.sums:
+            if name not in SUMS and not name.startswith("algorithm/"):
+                raise ValueError(
+                    f"sums of a loss: got {name!r}, expected one of {', '.join(SUMS)} "
+                    f"or a name of its own, 'algorithm/{name}'"
+                )
 
 
-def token_mean(x: Tensor, inputs: LossInputs) -> Tensor:
-    """Σ_i Σ_t x_it / N: every token of the update weighs the same.
-
-    Source: arXiv 2503.14476, equation 8; the aggregation of MGPO's reference code.
-    """
-    return (x * inputs.mask).sum() / inputs.n_tokens
-
-
-def trajectory_mean(x: Tensor, inputs: LossInputs) -> Tensor:
-    """1/M Σ_i 1/|o_i| Σ_t x_it: mean over an episode's tokens, then over episodes.
-
-    |o_i| counts the sampled tokens of all turns, also where a dialogue hid a part of the
-    conversation, which makes two trajectories of it. Source: arXiv 2402.03300, equation 3.
-    """
-    lengths = inputs.mask.sum(-1) if inputs.lengths is None else inputs.lengths
-    lengths = lengths.clamp(min=1)
-    return ((x * inputs.mask).sum(-1) / lengths).sum() / inputs.n_trajectories
-
-
-AGGREGATIONS = {"trajectory": trajectory_mean, "token": token_mean}
-
-
-def clipped_objective(inputs: LossInputs, clip: float) -> Tensor:
-    """w_t min(ρ_t A, clip(ρ_t, 1-e, 1+e) A) with ρ_t = π(o_t) / π_old(o_t); [B, T], to maximise.
+def token_ratio(inputs: LossInputs) -> Tensor:
+    """ρ_t = π(o_t) / π_old(o_t), 1 where nothing was sampled; [B, T].
 
     The sampler's own log-probs are π_old, also when there is one update per batch and ρ_t is 1
-    up to rounding, and w_t is 1; unless importance weights are given (see `update.correction`).
-    Source: arXiv 2402.03300, equation 3.
+    up to rounding; unless importance weights are given (see `importance.correction`) or the
+    algorithm wants the trainer's (`Algorithm.old_policy`).
     """
-    ratio = _log_ratio(inputs).exp()
-    advantage = inputs.advantages[:, None]
-    objective = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    return objective if inputs.weights is None else inputs.weights * objective
+    return _log_ratio(inputs).exp()
 
 
-def k3_kl(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
-    """π_ref/π - log(π_ref/π) - 1 >= 0: unbiased, low-variance estimate of KL(π | π_ref); [B, T].
+def sequence_ratio(inputs: LossInputs) -> Tensor:
+    """s_it = sg(s_i) π(o_it) / sg(π(o_it)) with s_i = (π(o_i) / π_old(o_i))^(1/|o_i|); [B, T].
 
-    Source: arXiv 2402.03300, equation 4.
-
-    >>> k3_kl(torch.tensor([0.5]).log(), torch.tensor([0.25]).log())  # 0.5 + ln 2 - 1
-    tensor([0.1931])
+    Every token has the value of its trajectory, the geometric mean of its ratios, and its own
+    gradient s_i ∇log π(o_it), so that each keeps its own advantage; where a trajectory has a
+    single one that is the gradient of s_i. o_i is one row: a conversation that hides an earlier
+    one has a ratio of its own. Source: arXiv 2507.18071, equations 7 and 14.
     """
-    log_ratio = ref_logprobs - logprobs
-    return log_ratio.exp() - log_ratio - 1
+    log_ratio = _log_ratio(inputs)
+    lengths = inputs.mask.sum(-1, keepdim=True).clamp(min=1)
+    mean = log_ratio.detach().sum(-1, keepdim=True) / lengths
+    return (mean + log_ratio - log_ratio.detach()).exp()
 
 
-def grpo_loss(inputs: LossInputs, options: Options) -> LossOutputs:
-    """L = -agg(min(ρ A, clip(ρ, 1±e) A)) + β agg(KL(π | π_ref)) - η agg(H(π)).
+def clipped_objective(ratio: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+    """min(ρ A, clip(ρ, 1-e_low, 1+e_high) A); [B, T], to maximise.
 
-    `agg` is `trajectory_mean` or `token_mean`, the same for all three terms; β and η are
-    `options.kl` and `options.entropy`. Source: arXiv 2402.03300, equation 3.
-    Raises ValueError when a term's coefficient is not 0 and its inputs are missing.
+    No gradient where the ratio is beyond the bound that the advantage pushes it to.
+    Source: arXiv 2402.03300, equation 3; with two bounds arXiv 2503.14476, equation 8.
+    """
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+def regularised(
+    objective: Tensor, inputs: LossInputs, options: Options, kl_weight: Tensor | None = None
+) -> LossOutputs:
+    """L = -agg(w objective) + β agg(v KL(π | π_ref)) - η agg(H(π)): the end of every loss.
+
+    objective [B, T]; w are the importance weights, v is `kl_weight` [B, T], both 1 where there are
+    none. `agg`, the KL's estimator, β and η are `options.aggregation`, `kl_estimator`, `kl` and
+    `entropy`. Raises ValueError when a term's coefficient is not 0 and its inputs are missing.
     """
     aggregate = AGGREGATIONS[options.aggregation]
-    loss = -aggregate(clipped_objective(inputs, options.clip), inputs)
-    sums = _ratio_sums(inputs, options.clip)
+    weighted = objective if inputs.weights is None else inputs.weights * objective
+    loss = -aggregate(weighted, inputs)
+    sums = {"kl_sampler": _kl_sampler(inputs)}
     if options.kl:
         if inputs.ref_logprobs is None:
             raise ValueError(f"kl: the coefficient is {options.kl}, expected ref_logprobs")
-        kl = k3_kl(inputs.logprobs, inputs.ref_logprobs)
-        loss = loss + options.kl * aggregate(kl, inputs)
-        sums["kl_reference"] = _sum(kl, inputs)
+        kl = ESTIMATORS[options.kl_estimator](inputs.logprobs, inputs.ref_logprobs)
+        loss = loss + options.kl * aggregate(kl if kl_weight is None else kl_weight * kl, inputs)
+        sums["kl_reference"] = masked_sum(kl, inputs)
     if inputs.entropy is not None:
-        sums["entropy"] = _sum(inputs.entropy, inputs)
+        sums["entropy"] = masked_sum(inputs.entropy, inputs)
     if options.entropy:
         if inputs.entropy is None:
             raise ValueError(f"entropy: the coefficient is {options.entropy}, expected entropy")
         loss = loss - options.entropy * aggregate(inputs.entropy, inputs)
     return LossOutputs(loss, sums)
+
+
+def grpo_loss(inputs: LossInputs, options: Options) -> LossOutputs:
+    """L = -agg(min(ρ A, clip(ρ, 1-e_low, 1+e_high) A)) + β agg(KL(π | π_ref)) - η agg(H(π)).
+
+    Of GRPO, Dr. GRPO and DAPO, which differ in advantage, bounds and `agg`; see `regularised`.
+    Source: arXiv 2402.03300, equation 3.
+    """
+    ratio = token_ratio(inputs)
+    objective = clipped_objective(ratio, inputs.advantages, options.clip, options.upper)
+    return counted(regularised(objective, inputs, options), ratio, inputs, options)
 
 
 def mgpo_loss(inputs: LossInputs, options: Options) -> LossOutputs:
@@ -157,22 +180,60 @@ def mgpo_loss(inputs: LossInputs, options: Options) -> LossOutputs:
     return grpo_loss(inputs, options)
 
 
+def gspo_loss(inputs: LossInputs, options: Options) -> LossOutputs:
+    """L = -agg(min(s_it A, clip(s_it, 1-e_low, 1+e_high) A)) + ...: one ratio per trajectory.
+
+    `sequence_ratio` in place of `token_ratio`: a trajectory is clipped as a whole.
+    Source: arXiv 2507.18071, equations 5 and 13.
+    """
+    ratio = sequence_ratio(inputs)
+    objective = clipped_objective(ratio, inputs.advantages, options.clip, options.upper)
+    return counted(regularised(objective, inputs, options), ratio, inputs, options)
+
+
+def cispo_loss(inputs: LossInputs, options: Options) -> LossOutputs:
+    """L = -agg(sg(clip(ρ, 1-e_low, 1+e_high)) A log π) + ...: the weight is clipped, not the token.
+
+    Every token keeps a gradient, also one whose ratio is cut. `clip` >= 1 leaves the ratio without
+    a lower bound. `clip_fraction` counts the cut ratios of either sign of the advantage.
+    Source: arXiv 2506.13585, equations 4 and 5.
+    """
+    ratio = token_ratio(inputs).detach()
+    bounded = ratio.clamp(1 - options.clip, 1 + options.upper)
+    out = regularised(bounded * inputs.advantages * inputs.logprobs, inputs, options)
+    cut = (ratio != bounded).float()
+    return LossOutputs(out.loss, {"clip_fraction": masked_sum(cut, inputs), **out.sums})
+
+
+def reinforce_loss(inputs: LossInputs, options: Options) -> LossOutputs:
+    """L = -agg(A log π) + ...: no ratio and no clip, so exact for one update per rollout only.
+
+    Source: arXiv 2402.14740 (RLOO).
+    """
+    return regularised(inputs.advantages * inputs.logprobs, inputs, options)
+
+
+def masked_sum(x: Tensor, inputs: LossInputs) -> float:
+    """Σ over sampled tokens, without gradient; for `LossOutputs.sums`."""
+    return float((x.detach() * inputs.mask).sum())
+
+
 def _log_ratio(inputs: LossInputs) -> Tensor:
     # Appended tokens have log-prob 0 on one side only; their ratio must not overflow.
     return (inputs.logprobs - inputs.old_logprobs).masked_fill(~inputs.mask, 0.0)
 
 
 @torch.no_grad()
-def _ratio_sums(inputs: LossInputs, clip: float) -> dict[str, float]:
-    """Tokens whose gradient the clip cuts, and KL(π_old | π) by k3."""
+def _kl_sampler(inputs: LossInputs) -> float:
+    """KL(π_old | π) by k3."""
     log_ratio = _log_ratio(inputs)
-    ratio, advantage = log_ratio.exp(), inputs.advantages[:, None]
-    cut = ((ratio > 1 + clip) & (advantage > 0)) | ((ratio < 1 - clip) & (advantage < 0))
-    return {
-        "clip_fraction": _sum(cut.float(), inputs),
-        "kl_sampler": _sum(ratio - log_ratio - 1, inputs),
-    }
+    return masked_sum(log_ratio.exp() - log_ratio - 1, inputs)
 
 
-def _sum(x: Tensor, inputs: LossInputs) -> float:
-    return float((x.detach() * inputs.mask).sum())
+@torch.no_grad()
+def counted(out: LossOutputs, ratio: Tensor, inputs: LossInputs, options: Options) -> LossOutputs:
+    """With the number of tokens whose gradient the clip cuts."""
+    above = (ratio > 1 + options.upper) & (inputs.advantages > 0)
+    below = (ratio < 1 - options.clip) & (inputs.advantages < 0)
+    cut = masked_sum((above | below).float(), inputs)
+    return LossOutputs(out.loss, {"clip_fraction": cut, **out.sums})

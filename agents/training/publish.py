@@ -7,8 +7,9 @@ find out what the engine does otherwise, and training stops: everything sampled 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ from ..rollout.trajectory import Trajectory
 from ..vlm import VLM
 from .diagnosis import BAN, explain
 from .optimizer import TrainingError
-from .tree import Credited, micro_batches, token_logprobs
+from .ranks import ALONE, Ranks
+from .tree import Credited, TokenScores, micro_batches, token_logprobs
+
+Score = Callable[..., TokenScores]
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.3}
 """Nats, largest difference. Two exact implementations differ by 1e-6 to 2e-5 in float32; bfloat16
@@ -78,6 +82,14 @@ class Reading:
         """Mean of |trainer - engine|, nats."""
         return float(np.abs(self.gaps).mean())
 
+    @property
+    def summary(self) -> str:
+        """How far the two are apart."""
+        return (
+            f"log-probs of trainer and engine differ by up to {self.worst:.3g} nats over "
+            f"{len(self.engine)} tokens, {self.distance:.3g} on average"
+        )
+
     def same_tokens(self, other: Reading) -> bool:
         """Whether the engine sampled the same ids."""
         ids = [[t.token_ids[t.loss_mask].tolist() for t in r.trajectories] for r in (self, other)]
@@ -110,9 +122,13 @@ class Publisher:
         temperature: float = 1.0,
         tolerance: float | None = None,
         images: int = 2,
+        ranks: Ranks = ALONE,
+        score: Score | None = None,
     ) -> None:
-        """`images`: how many a conversation may hold; with 1 the second turn shows none."""
+        """`images`: how many a conversation may hold; with 1 the second turn shows none. `score`:
+        how the policy is run, as `token_logprobs` with its first argument given."""
         self.engine, self.policy = engine, policy
+        self.ranks, self.score = ranks, score
         self.dtype = str(policy.lm_head.weight.dtype).removeprefix("torch.")
         self.tolerance = tolerance or TOLERANCE[self.dtype]
         self.sampling = Sampling(TOKENS, temperature)
@@ -136,23 +152,36 @@ class Publisher:
         return self.check()
 
     def check(self) -> dict[str, float]:
-        """Probe the engine with the weights that it has. Raises TrainingError."""
+        """Probe the engine with the weights that it has. Raises TrainingError.
+
+        Over several processes all of them raise it when one of the engines is wrong.
+        """
         if self.shared:
             return {}
-        reading = self.probe()
+        reading = self._first_probe()
+        with self.ranks.together():
+            self._judge(reading)
+        return {"probe_max": reading.worst, "probe_mean": reading.distance}
+
+    def _first_probe(self) -> Reading:
+        with self.ranks.together():
+            sampled = self.sample("standard")
+        return self.read(sampled)
+
+    def _judge(self, reading: Reading) -> None:
+        """Raise TrainingError for an engine that disagrees; else remember what it said."""
         if not reading.worst <= self.tolerance or self.is_stale(reading):  # NaN is no agreement
-            raise TrainingError(
-                f"{HEAD} of version {self.engine.policy_version}: {explain(self, reading)}"
-            )
+            # With spread weights a diagnosis, which is of one process alone, cannot score anything.
+            told = reading.summary if self.policy.is_partitioned else explain(self, reading)
+            raise TrainingError(f"{HEAD} of version {self.engine.policy_version}: {told}")
         self.first = self.first or reading
         if self.kept is None or self._moved(reading, self.kept):
             self.kept = reading
-        return {"probe_max": reading.worst, "probe_mean": reading.distance}
 
     def look(self) -> None:
         """Note what an engine says that has other weights than the policy, before it gets them."""
         if not self.shared:
-            self.foreign = self.probe()
+            self.foreign = self._first_probe()
 
     def is_stale(self, reading: Reading, *, sure: bool = False) -> bool:
         """The engine says what it said before, though the policy says something else.
@@ -181,9 +210,13 @@ class Publisher:
         return moved > self.tolerance / 1000 and reading.follows(before)
 
     def probe(self, kind: str = "standard") -> Reading:
-        """Sample and score the conversation of one kind (see `KINDS`).
+        """Sample and score the conversation of one kind (see `KINDS`). Raises as `sample` does."""
+        return self.read(self.sample(kind))
 
-        Raises TrainingError when the engine cannot answer it, or samples what it must not.
+    def sample(self, kind: str) -> list[Trajectory]:
+        """Have the engine answer the conversation of one kind.
+
+        Raises TrainingError when it cannot, or samples what it must not.
         """
         try:
             chats = self._converse(kind)
@@ -191,10 +224,9 @@ class Publisher:
             chats = self._converse(kind)
         episode = Episode(NAME, "", "", "", "", "", (), (), (), Outcome.NO_ANSWER)
         try:
-            found = [chat.trajectories(episode, self.sampling.temperature)[0] for chat in chats]
+            return [chat.trajectories(episode, self.sampling.temperature)[0] for chat in chats]
         except ValueError as error:
             raise TrainingError(f"{HEAD}: {error}") from error
-        return self.read(found)
 
     def read(
         self,
@@ -211,8 +243,9 @@ class Publisher:
         ]
         trainer = []
         with self.policy.evaluating():
-            for batch in micro_batches([[Credited(t, 0.0)] for t in scored], budget=1):
-                scores = token_logprobs(self.policy, batch, shared=False, entropy=False)
+            for batch in micro_batches([[Credited(t, (0.0,))] for t in scored], budget=1):
+                score = self.score or partial(token_logprobs, self.policy)
+                scores = score(batch, form="rows", entropy=False)
                 trainer.append(scores.logprobs.cpu()[batch.mask].double().numpy())
         engine = np.concatenate([t.logprobs[t.loss_mask] for t in scored]).astype(np.float64)
         return Reading(tuple(trajectories), engine, np.concatenate(trainer))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hrvision_env.curation.facts import facts
 from hrvision_env.plugins import available
-from hrvision_env.records import Outcome
 from hrvision_env.vector import HighResVQAVectorEnv
 
 from ..config import Config, ConfigError
@@ -20,10 +20,11 @@ from ..rollout.contract import TokenRules
 from ..rollout.engines import Engine, Sampling
 from ..rollout.loop import Group, RolloutStats, rollout
 from ..rollout.packing import differences
-from .evaluation import grounding
 from .fingerprint import fingerprint
 from .opening import check_engine
+from .played import all_stats, is_trainable, why_not
 from .questions import Questions
+from .ranks import ALONE, Ranks
 from .steps import ROLLOUTS, read_step, source_steps, step_folder, steps_in
 
 MUST_AGREE = ("env.dialogue = ", "rollout.group_size = ")
@@ -71,24 +72,34 @@ class Sampled:
         env: HighResVQAVectorEnv,
         engine: Engine,
         questions: Questions,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.env, self.engine, self.questions = config, env, engine, questions
+        self.ranks = ranks
         self.root = run_dir / ROLLOUTS
         self.say: Callable[[str], None] = print
         """Takes a line for the reader."""
 
+    def prepare(self, step: int) -> None:
+        """Make the folder of a step that is kept; all processes call it, the main one does it."""
+        self.ranks.told(lambda: self._archive(step) is not None)
+
     def at(self, step: int, stats: RolloutStats) -> list[Group]:
-        """The groups of a step, counted from 0."""
-        questions = self.questions.at(step)
+        """The groups of a step, counted from 0: this process's share of them."""
+        archive = self._archive(step)
         return rollout(
             self.env,
             self.engine,
             sampling_of(self.config, step),
-            questions=questions,
+            questions=self.ranks.share(self.questions.at(step)),
             retries=self.config.rollout.retries,
             stats=stats,
-            archive=self._archive(step, questions),
+            archive=None if archive is None else SharedShelf(archive, self.ranks),
         )
+
+    def checked(self, step: int, groups: list[Group], stats: RolloutStats) -> list[Group]:
+        """What `at` gave: a step that has nothing to train on is counted, the next may have."""
+        return groups
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -114,11 +125,11 @@ class Sampled:
                 f"from weights after step {step}, which were not saved"
             )
 
-    def _archive(self, step: int, questions: Sequence[int]) -> Archive | None:
+    def _archive(self, step: int) -> Archive | None:
         every = self.config.rollout.archive
         if not every or (step + 1) % every:
             return None
-        folder = step_folder(self.root, step + 1)
+        folder, questions = step_folder(self.root, step + 1), self.questions.at(step)
         manifest, notes = manifest_of(self.config, step, questions), {"data": self.data}
         try:
             return Archive(folder, manifest, notes)
@@ -126,6 +137,22 @@ class Sampled:
             self.say(f"played anew: {error}")
             shutil.rmtree(folder)
             return Archive(folder, manifest, notes)
+
+
+class SharedShelf:
+    """A step's archive, in which all processes keep their groups by their place in the step."""
+
+    def __init__(self, archive: Archive, ranks: Ranks) -> None:
+        self.archive, self.ranks = archive, ranks
+
+    def read(self, index: int, name: str) -> Group | None:
+        """The group, if it is there. Raises ArchiveError."""
+        group = self.archive.read(self.ranks.place(index), name)
+        return group and replace(group, index=index)
+
+    def write(self, group: Group) -> None:
+        """Keep a group. Raises OSError."""
+        self.archive.write(replace(group, index=self.ranks.place(group.index)))
 
 
 class Read:
@@ -136,8 +163,8 @@ class Read:
     says. What else differs from the config is in `warnings`.
     """
 
-    def __init__(self, config: Config, rules: TokenRules) -> None:
-        self.root, self.rules = Path(config.rollout.source), rules
+    def __init__(self, config: Config, rules: TokenRules, ranks: Ranks = ALONE) -> None:
+        self.root, self.rules, self.ranks = Path(config.rollout.source), rules, ranks
         try:
             self.steps, archives = source_steps(self.root, config.optim.steps)
         except ArchiveError as error:
@@ -170,13 +197,16 @@ class Read:
         found: Mapping[str, Any] = self.first.manifest["env"]
         return found
 
-    def at(self, step: int, stats: RolloutStats) -> list[Group]:
-        """The groups of a step, counted from 0.
+    def prepare(self, step: int) -> None:
+        """Nothing to do: the folder is there."""
 
-        Raises ArchiveError, also for rollouts of a model with other token ids, and for those that
-        hold nothing to train on.
+    def at(self, step: int, stats: RolloutStats) -> list[Group]:
+        """The groups of a step, counted from 0: this process's share of them.
+
+        Raises ArchiveError, also for rollouts of a model with other token ids.
         """
-        groups, folder = read_step(self.root, step + 1), step_folder(self.root, step + 1)
+        folder = step_folder(self.root, step + 1)
+        groups = read_step(self.root, step + 1, self.ranks.share)
         for group in groups:
             for trajectory in group.trajectories:
                 if trajectory.rules != self.rules:
@@ -185,11 +215,21 @@ class Read:
                         "ids than model.path has"
                     )
             stats.count_read(group.stats)
-        if not is_trainable(groups):
-            raise ArchiveError(
-                f"{folder}: holds nothing to train on, {why_not(stats)}; agents.collect plays such "
-                "groups again"
-            )
+        return groups
+
+    def checked(self, step: int, groups: list[Group], stats: RolloutStats) -> list[Group]:
+        """What `at` gave; all processes call it.
+
+        Raises ArchiveError where none of them has anything to train on.
+        """
+        trainable = self.ranks.any(is_trainable(groups))
+        found = all_stats(stats, self.ranks)
+        with self.ranks.together():
+            if not trainable and self.ranks.main:
+                raise ArchiveError(
+                    f"{step_folder(self.root, step + 1)}: holds nothing to train on, "
+                    f"{why_not(found)}; agents.collect plays such groups again"
+                )
         return groups
 
 
@@ -202,24 +242,3 @@ def _unlike(config: Config, archive: Archive) -> list[str]:
         weights = fingerprint(config.model.path)
         pairs["model.weights"] = (there["model"]["weights"], weights)
     return [line for name, pair in pairs.items() for line in differences(*pair, name)]
-
-
-def is_trainable(groups: Sequence[Group]) -> bool:
-    """Whether any episode that did not fail left tokens to train on."""
-    found = (t.episode.outcome for group in groups for t in group.trajectories)
-    return any(outcome is not Outcome.ERROR for outcome in found)
-
-
-def why_not(stats: RolloutStats) -> str:
-    """What a rollout without anything to train on came to."""
-    reasons = ", ".join(f"{reason} x {n}" for reason, n in stats.error_reasons.most_common(3))
-    return f"{stats.errors} of {stats.episodes} episodes failed" + (f" ({reasons})" * bool(reasons))
-
-
-def episode_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """What the step's episodes say; names in `tracking.METRICS`."""
-    played = [(group.sample, episode) for group in groups for episode in group.episodes]
-    rewards = [e.reward for _, e in played if e.outcome is not Outcome.ERROR]
-    looks = grounding(played, sampled=True)
-    looks["valid_box_rate"] = looks.pop("valid_box_rate_sampled")
-    return {"reward_mean": sum(rewards) / max(1, len(rewards)), **looks}

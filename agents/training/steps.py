@@ -5,6 +5,7 @@ They are numbered as in metrics.jsonl: the first update learns from step-000001.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..rollout.archive import Archive, ArchiveError
@@ -24,14 +25,18 @@ def steps_in(root: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def read_step(root: Path, step: int) -> list[Group]:
-    """All groups of a step, in the order of their questions.
+def read_step(
+    root: Path, step: int, share: Callable[[list[int]], list[int]] | None = None
+) -> list[Group]:
+    """All groups of a step, in the order of their questions; or of these places those in `share`.
 
     Raises ArchiveError for a step that is missing or was not finished, and for a broken file.
     """
     archive = Archive(step_folder(root, step))
     archive.check()
-    return list(archive)
+    if share is None:
+        return list(archive)
+    return list(archive.at(share(list(range(len(archive))))))
 
 
 def source_steps(root: Path, steps: int | None) -> tuple[list[int], list[Archive]]:

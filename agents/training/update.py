@@ -1,108 +1,115 @@
-"""From groups to new weights: credit, micro-batches, loss, gradient, step."""
+"""From groups to new weights: micro-batches, loss, gradient, step."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 
-from hrvision_env.records import Outcome
-
 from ..config_sections import Optim
-from ..rollout.loop import Group
 from ..vlm import VLM
-from .advantages import is_constant
 from .algorithm import Algorithm, Options
+from .credit import teaches
+from .importance import correction
 from .losses import LossInputs
-from .optimizer import Optimizer, TrainingError, Update
+from .optimizer import AnyOptimizer, TrainingError, Update
+from .ranks import ALONE, Ranks
 from .reference import Reference
-from .tree import Credited, MicroBatch, micro_batches, token_logprobs
+from .rng import restore_rng, rng_state
+from .share import Groups, Part, idle_batch, parts_of
+from .tree import Credited, MicroBatch, TokenScores, micro_batches, token_logprobs
+from .usage import VOLUME, volume
+
+Score = Callable[..., TokenScores]
 
 
-def credit(
-    groups: Sequence[Group], algorithm: Algorithm, options: Options
-) -> tuple[list[list[Credited]], float]:
-    """Advantages for every sibling that played to the end, and the share of constant groups.
+@dataclass(eq=False)
+class Tried:
+    """An update that was begun: what it takes to compute it again, and what came out."""
 
-    Episodes that failed (`Outcome.ERROR`) enter neither the mean nor the loss. Constant groups
-    are left out where the options say so. An episode counts once, however many trajectories it
-    left; they all get its advantage. Raises ValueError for a trajectory whose sampling left out
-    likely tokens (top-p, top-k, min-p): its log-probs are of a distribution that no softmax of the
-    trainer's has, so every ratio would be wrong.
-    """
-    _check_whole(groups)
-    credited, constant = [], 0
-    for group in groups:
-        played = [t for t in group.trajectories if t.episode.outcome is not Outcome.ERROR]
-        if not played:
-            continue
-        reward_of = {t.member: t.reward for t in played}
-        rewards = torch.tensor(list(reward_of.values()))
-        flat = is_constant(rewards)
-        constant += flat
-        if not (flat and options.drop_zero_variance):
-            values = algorithm.advantage(rewards, options).tolist()
-            advantage_of = dict(zip(reward_of, values, strict=True))
-            tokens: Counter[int] = Counter()
-            for t in played:
-                tokens[t.member] += int(t.loss_mask.sum())
-            credited.append([Credited(t, advantage_of[t.member], tokens[t.member]) for t in played])
-    return credited, constant / max(1, len(groups))
-
-
-def _check_whole(groups: Sequence[Group]) -> None:
-    for group in groups:
-        for trajectory in group.trajectories:
-            if trajectory.truncated:
-                raise ValueError(
-                    f"trajectory of group {trajectory.group!r}, member {trajectory.member}: was "
-                    "sampled with top_p, top_k or min_p; expected top_p 1, top_k 0 and min_p 0: "
-                    "trained on it would be another distribution"
-                )
-
-
-Groups = Sequence[Sequence[Credited]]
+    number: int
+    """Among those of its step, from 0."""
+    rng: dict[str, Any]
+    """Random number generators before it."""
+    losses: list[float]
+    """Of this rank's micro-batches."""
+    mismatch: dict[str, float] = field(default_factory=dict)
 
 
 class Updater:
-    """Turns credited groups into `optim.minibatches` updates of the policy."""
+    """Turns credited groups into `optim.minibatches` updates of the policy.
+
+    Over several processes each has the groups of its share; loss, gradient and metrics are those of
+    all of them together, and the same as in one process up to rounding.
+    """
 
     def __init__(
         self,
         policy: VLM,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         algorithm: Algorithm,
         options: Options,
         optim: Optim,
         reference: Reference | None = None,
+        budget: float = 0.0,
+        ranks: Ranks = ALONE,
+        score: Score | None = None,
     ) -> None:
+        """`budget`: tokens that an episode may sample at most; `score`: how the policy is run, as
+        `token_logprobs` with its first argument given."""
         self.policy, self.reference, self.optimizer = policy, reference, optimizer
         self.algorithm, self.options, self.optim = algorithm, options, optim
+        self.budget, self.ranks = budget, ranks
+        self.score = score or partial(token_logprobs, policy)
+        if reference is not None:
+            reference.run = self.score
+        self.form = optim.form(policy.checkpointing)
+        self.only: Tried | None = None
+        """Of each step make this update alone, with its random numbers; None: all."""
+        self.tried: Tried | None = None
+        """The newest update, also when `update` raised."""
 
-    def update(self, groups: Groups) -> dict[str, float]:
-        """Step through the groups; returns metrics (names in `tracking.METRICS`).
+    def update(
+        self, groups: Groups, places: Sequence[int] | None = None, step: int = 0
+    ) -> dict[str, float]:
+        """Step through the groups; returns metrics (names in `tracking.METRICS`), of all ranks.
 
-        Raises TrainingError when trainer and sampler disagree beyond `optim.mismatch_stop`, or
-        after too many updates in a row with a non-finite gradient.
+        Groups without an advantage count, and are computed only where something else in the loss
+        has a weight; an update that has no other groups is left out, so that neither decay nor
+        momentum moves the weights. `places`: see `share.parts_of`; `step`: so
+        many are finished. Raises TrainingError when trainer and sampler disagree beyond
+        `optim.mismatch_stop`, or after too many updates in a row with a non-finite gradient.
         """
         sums: Counter[str] = Counter()
+        self.optimizer.place = step + 1.0
         metrics = {"skipped_updates": float(self.optimizer.skipped), "lr": self.optimizer.lr}
         updates: list[Update] = []
-        for part, batches in self._batches(groups):
-            n_tokens = sum(batch.n_tokens for batch, _ in batches)
-            n_trajectories = len(
-                {(c.trajectory.group, c.trajectory.member) for group in part for c in group}
-            )
-            gaps = [self._backward(b, old, n_tokens, n_trajectories, sums) for b, old in batches]
-            if not updates:  # the weights are still the sampler's
-                metrics |= _mismatch(torch.cat(gaps))
+        parts = self._parts(groups, places)
+        for number, part in enumerate(parts):
+            if self.only is not None:
+                if number != self.only.number:
+                    continue
+                restore_rng(self.only.rng)  # scores before it may have drawn numbers
+            self.optimizer.place = step + (number + 1) / len(parts)
+            self.tried = Tried(number, rng_state(), part.losses)
+            gaps = self._backward_all(part, sums)
+            if number == 0:  # the weights are still the sampler's
+                self.tried.mismatch = self._mismatch(gaps)
+                metrics |= self.tried.mismatch
                 self._check_mismatch(metrics["mismatch_mean"])
-            updates.append(self.optimizer.step())
+            broken = not all(math.isfinite(loss) for loss in part.losses)
+            skips = self.ranks.any(broken)
+            updates.append(self.optimizer.skip() if skips else self.optimizer.step())
         if not updates:
             return {**metrics, "tokens_trained": 0.0}
+        sums = Counter(self.ranks.total(sums))
         tokens = sums.pop("tokens")
+        metrics |= {name: sums.pop(name) for name in VOLUME}
         metrics |= {name: value / tokens for name, value in sums.items() if name != "loss"}
         return {
             **metrics,
@@ -117,68 +124,133 @@ class Updater:
     def _budget(self) -> int:
         return self.optim.micro_batch_tokens
 
-    def _batches(
-        self, groups: Groups
-    ) -> list[tuple[Groups, list[tuple[MicroBatch, torch.Tensor | None]]]]:
-        """Every update's groups and micro-batches, each with the trainer's own log-probs before the
-        first update where a correction needs them (those of the first update are computed anyway).
+    def _parts(self, groups: Groups, places: Sequence[int] | None) -> list[Part]:
+        """Every update's micro-batches, each with the trainer's own log-probs before the first
+        update where they are needed (those of the first update are computed anyway).
         """
-        found: list[tuple[Groups, list[tuple[MicroBatch, torch.Tensor | None]]]] = []
-        for part in _parts(groups, self.optim.minibatches):
-            batches = micro_batches(part, self._budget, shared=self.optim.shared_prefix)
-            scored = bool(found) and self.optim.importance_cap is not None
-            found.append((part, [(b, self._score(b) if scored else None) for b in batches]))
+        found = parts_of(
+            groups,
+            self.optim.minibatches,
+            lambda part: micro_batches(part, self._budget, form=self.form),
+            self.ranks,
+            places,
+            self._computed,
+        )
+        for n, part in enumerate(found):
+            if n and self._starts_own:
+                part.old.extend(self._scores_before(part))
+            else:
+                part.old.extend([None] * len(part.batches))
         return found
 
+    @property
+    def _starts_own(self) -> bool:
+        """Whether ratios start from the trainer's log-probs, not from the sampler's."""
+        return self.optim.importance != "none" or self.algorithm.old_policy == "trainer"
+
+    def _computed(self, group: Sequence[Credited]) -> bool:
+        """Whether a group can have a gradient."""
+        more = self.options.kl or self.options.entropy or not self.algorithm.zero_without_advantage
+        return bool(more) or teaches(group)
+
     @torch.no_grad()
-    def _score(self, batch: MicroBatch) -> torch.Tensor:
-        shared = self.optim.shared_prefix
-        return token_logprobs(self.policy, batch, shared=shared, entropy=False).logprobs
+    def _scores_before(self, part: Part) -> list[torch.Tensor | None]:
+        """The trainer's log-probs [B, T] of every micro-batch."""
+        found = [self._score(batch, entropy=False).logprobs for batch in part.batches]
+        for _ in range(part.passes - len(part.batches)):
+            self._score(self._idle, entropy=False)
+        return list(found)
+
+    def _score(self, batch: MicroBatch, entropy: bool | None) -> TokenScores:
+        return self.score(batch, form=self.form, entropy=entropy)
+
+    @cached_property
+    def _idle(self) -> MicroBatch:
+        return idle_batch(self.policy.codec)
+
+    def _backward_all(self, part: Part, sums: Counter[str]) -> torch.Tensor:
+        """Add a part's gradient; returns log-prob of trainer - of sampler [K] of this rank."""
+        last = part.passes - 1
+        gaps = [
+            self._backward(batch, old, part, sums, last=n == last)
+            for n, (batch, old) in enumerate(zip(part.batches, part.old, strict=True))
+        ]
+        for n in range(len(part.batches), part.passes):
+            self._pass_idly(last=n == last)
+        return torch.cat(gaps) if gaps else torch.zeros(0)
 
     def _backward(
         self,
         batch: MicroBatch,
         old: torch.Tensor | None,
-        n_tokens: int,
-        n_trajectories: int,
+        part: Part,
         sums: Counter[str],
+        last: bool,
     ) -> torch.Tensor:
         """Add one micro-batch's gradient; returns log-prob of trainer - of sampler [K].
 
         `old` [B, T]: the trainer's log-probs before the first update; None: they are those of now.
         """
-        shared = self.optim.shared_prefix
-        reference = self.reference.score(batch, shared=shared) if self.reference else None
-        entropy = True if self.options.entropy else None
-        scores = token_logprobs(self.policy, batch, shared=shared, entropy=entropy)
+        reference = self.reference.score(batch, form=self.form) if self.reference else None
+        scores = self._score(batch, entropy=self._entropy)
         device = scores.logprobs.device
         sampler, weights = batch.old_logprobs.to(device), None
         start = sampler
-        if self.optim.importance_cap is not None:
+        if self._starts_own:
             start = scores.logprobs.detach() if old is None else old
-            weights, told = correction(start, sampler, batch.mask, self.optim.importance_cap)
+        if self.optim.importance != "none":
+            how = (self.optim.importance, self.optim.importance_cap)
+            weights, told = correction(start, sampler, batch.mask, *how)
             sums.update(told)
         inputs = LossInputs(
             logprobs=scores.logprobs,
             old_logprobs=start,
             advantages=batch.advantages.to(device),
             mask=batch.mask.to(device),
-            n_tokens=n_tokens,
-            n_trajectories=n_trajectories,
+            n_tokens=part.n_tokens,
+            n_trajectories=part.n_trajectories,
             lengths=batch.lengths.to(device),
             ref_logprobs=reference.logprobs if reference else None,
             entropy=scores.entropy,
             weights=weights,
+            budget=self.budget,
         )
         out = self.algorithm.loss(inputs, self.options)
-        if weights is not None and "kl_sampler" in out.sums:  # the loss knows the trainer's alone
+        if self._starts_own and "kl_sampler" in out.sums:  # the loss knows the trainer's alone
             gap = (scores.logprobs.detach() - sampler)[inputs.mask]
             out.sums["kl_sampler"] = float((gap.expm1() - gap).sum())
-        out.loss.backward()
-        self.optimizer.collect()
+        self.optimizer.backward(out.loss, last)
         sums.update(out.sums)
-        sums.update({"loss": float(out.loss.detach()), "tokens": batch.n_tokens})
+        part.losses.append(float(out.loss.detach()))
+        sums.update({"loss": part.losses[-1], "tokens": batch.n_tokens})
+        sums.update(volume(batch, self.form))
         return (inputs.logprobs.detach() - sampler)[inputs.mask]
+
+    @property
+    def _entropy(self) -> bool | None:
+        """As `token_logprobs` wants it: with gradient, or for the log only."""
+        return True if self.options.entropy else None
+
+    def _pass_idly(self, last: bool) -> None:
+        """Run the modules that the others run; the gradient is 0."""
+        if self.reference:
+            self.reference.score(self._idle, form=self.form)
+        scores = self._score(self._idle, entropy=self._entropy)
+        self.optimizer.backward(scores.logprobs.sum() * 0.0, last)
+
+    def _mismatch(self, gaps: torch.Tensor) -> dict[str, float]:
+        """Metrics of log-prob of trainer - of sampler [K]; with ρ = π_trainer / π_sampler the KL
+        of the sampler from the trainer is the mean of ρ - log ρ - 1 (k3)."""
+        wide = gaps.double()
+        largest = float(wide.abs().max()) if len(wide) else 0.0
+        kl = float((wide.expm1() - wide).sum())
+        own = {"n": len(wide), "gap": float(wide.abs().sum()), "kl": kl}
+        total = self.ranks.total(own)
+        return {
+            "mismatch_mean": total["gap"] / total["n"],
+            "mismatch_max": max(self.ranks.gather(largest)),
+            "mismatch_kl": total["kl"] / total["n"],
+        }
 
     def _check_mismatch(self, mean: float) -> None:
         if mean > self.optim.mismatch_stop:
@@ -188,39 +260,3 @@ class Updater:
                 f"optim.mismatch_stop = {self.optim.mismatch_stop:g}: the sampler has other "
                 "weights or other arithmetic, and the update would be noise"
             )
-
-
-def correction(
-    trainer: torch.Tensor, sampler: torch.Tensor, mask: torch.Tensor, cap: float
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """w_t = min(π_trainer(o_t) / π_sampler(o_t), C) [B, T], and sums over tokens for the log.
-
-    All arguments but `cap` [B, T], log-probs in nats before the first update. The ratio of the loss
-    then starts from π_trainer, and w_t puts right that the tokens were drawn from π_sampler; the
-    cap bounds the variance at the price of a bias. Source: truncated importance sampling, Ionides
-    2008, J. Comput. Graph. Statist. 17(2).
-    """
-    ratio = (trainer - sampler).masked_fill(~mask.to(trainer.device), 0.0).exp()
-    weights = ratio.clamp(max=cap)
-    inside = mask.to(trainer.device)
-    return weights, {
-        "importance_mean": float(weights[inside].sum()),
-        "importance_capped": float((ratio[inside] > cap).sum()),
-    }
-
-
-def _mismatch(gaps: torch.Tensor) -> dict[str, float]:
-    """Metrics of log-prob of trainer - of sampler [K]; with ρ = π_trainer / π_sampler the KL of
-    the sampler from the trainer is the mean of ρ - log ρ - 1 (k3)."""
-    wide = gaps.double()
-    return {
-        "mismatch_mean": float(wide.abs().mean()),
-        "mismatch_max": float(wide.abs().max()),
-        "mismatch_kl": float((wide.expm1() - wide).mean()),
-    }
-
-
-def _parts(groups: Groups, count: int) -> list[Groups]:
-    """At most `count` parts of nearly equal numbers of groups, none empty."""
-    edges = [round(n * len(groups) / count) for n in range(count + 1)]
-    return [groups[start:end] for start, end in pairwise(edges) if end > start]

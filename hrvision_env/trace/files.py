@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +60,20 @@ class TraceWriter:
         self.folder = Path(folder)
         (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
 
-    def write(self, running: Running, rules: BoxRules | None = None) -> None:
-        """Append an episode as it stands, with every image that it has shown.
+    def write(self, running: Running, rules: BoxRules | None = None, agent: str = "") -> Record:
+        """Append an episode as it stands, with every image that it has shown; returns its record.
 
-        `rules` are those that read the replies; with them, refused boxes can be drawn.
+        `rules` are those that read the replies; with them, refused boxes can be drawn. `agent`
+        names who played.
         """
         files = [_save(shown.image, self.folder / IMAGES) for shown in running.shown]
-        _append(self.folder / EPISODES, record_of(running, files, rules).to_dict())
+        record = replace(record_of(running, files, rules), agent=agent)
+        self.append(record)
+        return record
+
+    def append(self, record: Record) -> None:
+        """Append a record that has no pictures, or whose pictures are in the folder already."""
+        _append(self.folder / EPISODES, record.to_dict())
 
     def write_member(self, envs: HighResVQAVectorEnv, i: int) -> None:
         """Append the episode of member i of the vector environment."""

@@ -58,6 +58,7 @@ class Record:
             **self.episode.to_dict(),
             "images": plain["pictures"],
             "refused": plain["refused"],
+            **({"agent": self.agent} if self.agent else {}),
             "sample": {
                 "question": self.question,
                 "options": dict(self.options),
@@ -108,6 +109,7 @@ def parse_line(line: bytes, number: int) -> Record:
         return _from_benchmark(row, number)
     sample = row.pop("sample", {})
     images, refused = row.pop("images", ()), row.pop("refused", ())
+    agent = str(row.pop("agent", ""))
     return Record(
         episode=_episode(row),
         pictures=tuple(tuple(_picture(picture) for picture in turn) for turn in images),
@@ -117,6 +119,7 @@ def parse_line(line: bytes, number: int) -> Record:
         answers=_texts(sample.get("answers", ())),
         gold=tuple(_check(Box(**box)) for box in sample.get("boxes", ())),
         category=_texts(sample.get("category", ())),
+        agent=agent,
         line=number,
     )
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from agents.prefix import Row, logprobs_of, trained_hidden
+from agents.head import logprobs_of
+from agents.prefix import Row, trained_hidden
 from agents.rollout.engines import Completion, ModelSource, Sampling
 from agents.rollout.engines.transformers import TransformersEngine
 from agents.vlm import VLM

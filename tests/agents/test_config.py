@@ -11,7 +11,7 @@ from agents.rollout.engines import can_train
 from agents.train import help_text
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-NAMES = ("grpo_tiny", "mgpo_tiny", "grpo_7b", "mgpo_7b", "mgpo_reference")
+NAMES = ("grpo_tiny", "mgpo_tiny", "grpo_7b_1gpu", "mgpo_7b_1gpu", "mgpo_reference")
 
 
 def write(folder, text):
@@ -106,8 +106,11 @@ def test_algorithm_options_stand_on_the_preset(tmp_path):
     assert (options.kl, options.entropy, options.aggregation) == (0.5, 0.001, "token")
     path = write(tmp_path, "algorithm: {name: mgpo, agregation: token}\n")
     assert "unknown key, did you mean 'algorithm.aggregation'?" in refused(path)
-    path = write(tmp_path, "algorithm: {name: mgpo, aggregation: sum}\n")
-    assert "algorithm.aggregation: got 'sum', expected 'trajectory' or 'token'" in refused(path)
+    path = write(tmp_path, "algorithm: {name: mgpo, aggregation: mean}\n")
+    expected = "expected 'trajectory', 'token', 'budget' or 'sum'"
+    assert f"algorithm.aggregation: got 'mean', {expected}" in refused(path)
+    path = write(tmp_path, "algorithm: {name: hart, preference: 0.3}\n")
+    assert load(path).algorithm.options.model_dump()["preference"] == 0.3
 
 
 def test_engine_options_are_the_engines_own(tmp_path):
@@ -200,7 +203,7 @@ def test_the_reference_run_has_its_published_numbers():
         (["--optim.lr", "--seed", "1"], "command line: --optim.lr: got no value"),
         (
             ["--optim.importance_cap", "0.5"],
-            "command line: optim.importance_cap: got 0.5, expected greater than or equal to 1",
+            "command line: optim.importance_cap: got 0.5, expected greater than 1",
         ),
         (["--seed", "-1"], "command line: seed: got -1, expected greater than or equal to 0"),
         (["--rollout", "5"], "command line: rollout: got 5, expected"),

@@ -178,3 +178,18 @@ def test_nothing_heavy_is_imported_before_a_model_is_made() -> None:
         "families(); sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_random_model_is_written_without_deepspeed(tmp_path):
+    """Its tensors are still, byte for byte, what transformers writes."""
+    code = "import sys; from agents.families.random_model import write_random_model as write; "
+    code += "write(sys.argv[1], 'qwen25_vl', tied=True); sys.exit('deepspeed' in sys.modules)"
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    done = subprocess.run([sys.executable, "-c", code, str(ours)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    transformers.AutoModelForImageTextToText.from_pretrained(ours).save_pretrained(theirs)
+    assert {file.name for file in theirs.iterdir()} <= {file.name for file in ours.iterdir()}
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (ours, theirs)]
+    for key in ("architectures", "model_type", "dtype", "tie_word_embeddings"):
+        assert configs[0][key] == configs[1][key]
+    assert (theirs / "model.safetensors").read_bytes() == (ours / "model.safetensors").read_bytes()

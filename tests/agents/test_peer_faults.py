@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from agents.prefix import logprobs_of, trained_hidden
+from agents.head import logprobs_of
+from agents.prefix import trained_hidden
 from agents.rollout.chat import Chat
 from agents.rollout.codec import Codec
 from agents.rollout.engines import Completion, Sampling

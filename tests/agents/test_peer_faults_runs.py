@@ -19,9 +19,9 @@ from agents.rollout.engines import Completion, ModelSource, Sampling, StopReason
 from agents.rollout.engines.scripted import ScriptedEngine
 from agents.rollout.engines.transformers import TransformersEngine
 from agents.rollout.loop import rollout
-from agents.training.checkpoint import restore_rng, rng_state
 from agents.training.optimizer import TrainingError
 from agents.training.publish import Publisher
+from agents.training.rng import restore_rng, rng_state
 from agents.training.trainer import Trainer
 from agents.vlm import VLM
 from hrvision_env.images import Budget, ImageStore

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents import prefix
-from agents.prefix import Row, SharedPrefix, distribution, logprobs_of, trained_hidden
+from agents import head as head_module
+from agents.head import distribution, logprobs_of
+from agents.prefix import Row, SharedPrefix, trained_hidden
 from agents.vlm import VLM
 
 from .conftest import noise_image
@@ -176,7 +177,7 @@ def test_a_large_vocabulary_is_scored_in_pieces(monkeypatch: pytest.MonkeyPatch)
     gradient = hidden.grad
     assert gradient is not None
     hidden.grad = None
-    monkeypatch.setattr(prefix, "MAX_LOGITS", 6)  # two of the five rows at once
+    monkeypatch.setattr(head_module, "MAX_LOGITS", 6)  # two of the five rows at once
     pieces = logprobs_of(hidden, lm_head, targets, 0.7, (2,))
     pieces[:2].sum().backward()
     assert torch.equal(whole, pieces)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.config_sections import Optim
 from agents.mgpo import ALGORITHM as MGPO
 from agents.rollout.chat import Chat
 from agents.rollout.codec import Codec
@@ -23,9 +24,10 @@ from agents.rollout.engines import Completion, ModelSource, Sampling, StopReason
 from agents.rollout.engines.scripted import ScriptedEngine
 from agents.rollout.engines.transformers import TransformersEngine
 from agents.rollout.loop import Group, rollout
-from agents.training.algorithm import Options
+from agents.training.credit import credit, teaches
 from agents.training.evaluation import Evaluator
-from agents.training.update import credit
+from agents.training.optimizer import Optimizer
+from agents.training.update import Updater
 from agents.vlm import VLM
 from hrvision_env.records import ImageRef, Outcome, Sample
 from hrvision_env.vector import HighResVQAVectorEnv
@@ -169,12 +171,18 @@ def test_5_groups_without_a_gradient_cost_nothing(qwen3_folder: str, make_group,
         ]
         groups.append(Group("q", tuple(found), tuple(t.episode for t in found), sample))
     dropping = MGPO.presets[preset].model_copy(update={"drop_zero_variance": True})
-    kept, share = credit(groups, MGPO, dropping)
-    assert len(kept) == 1 and share == pytest.approx(2 / 3)
-    faulty = dropping.model_copy(update={"drop_zero_variance": False})
-    everything, _ = credit(groups, MGPO, faulty)
-    assert [any(c.advantage for c in group) for group in everything] == [False, False, True]
-    assert Options().drop_zero_variance and MGPO.presets["paper"].drop_zero_variance
+    kept, told = credit(groups, MGPO, dropping)
+    assert len(kept) == 1 and told["zero_variance_share"] == pytest.approx(2 / 3)
+    # As a rule they count in what the loss is divided by, and are not computed all the same.
+    counting = dropping.model_copy(update={"drop_zero_variance": False})
+    everything, _ = credit(groups, MGPO, counting)
+    assert [teaches(group) for group in everything] == [False, False, True]
+    optim = Optim(mismatch_stop=1e6)
+    plain = counting.model_copy(update={"kl": 0.0, "entropy": 0.0})
+    vlm = VLM.load(qwen3_folder)
+    updater = Updater(vlm, Optimizer(vlm.trainable(), optim), MGPO, plain, optim)
+    tokens = sum(int(c.trajectory.loss_mask.sum()) for c in everything[2])
+    assert updater.update(everything)["tokens_trained"] == tokens
 
 
 # -- 6. ids of one model in the code

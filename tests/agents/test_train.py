@@ -12,7 +12,8 @@ import pytest
 from safetensors import SafetensorError
 
 from agents.config import load
-from agents.train import main
+from agents.train import _failed, main
+from agents.training.optimizer import TrainingError
 from agents.training.rollouts import Sampled
 from agents.training.tracking import read_metrics
 from agents.vlm import VLM
@@ -26,6 +27,7 @@ SMALL = (
     *("--env.min_pixels", str(4 * FACTOR**2), "--env.max_pixels", str(9 * FACTOR**2)),
     *("--rollout.groups_per_step", "2", "--rollout.group_size", "2", "--rollout.max_tokens", "8"),
     *("--optim.steps", "2", "--optim.minibatches", "1"),
+    *("--scale.processes", "1", "--scale.deepspeed", "''"),
     *("--eval.n", "2", "--eval.batch", "2", "--checkpoint.every", "0"),
 )
 
@@ -79,7 +81,7 @@ def test_own_photographs(photos, tmp_path, qwen3_folder):
     VLM.load(tmp_path / "run" / "model")
 
 
-@pytest.mark.parametrize("name", ["grpo_7b", "mgpo_7b", "mgpo_reference"])
+@pytest.mark.parametrize("name", ["grpo_7b_1gpu", "mgpo_7b_1gpu", "mgpo_reference"])
 def test_the_7b_configs_run_through_the_same_code(name, photos, tmp_path, qwen25_folder):
     """Only sizes, paths and the device differ from the real run."""
     words = [f"configs/{name}.yaml", *SMALL, "--model.path", qwen25_folder]
@@ -174,7 +176,7 @@ def test_a_run_that_breaks_down_keeps_its_steps(
     printed = capsys.readouterr()
     assert printed.err.splitlines()[-1].startswith(line) and "Traceback" not in printed.err
     saved = tmp_path / "checkpoints" / "step_000002"
-    assert (saved / "trainer.pt").is_file()
+    assert (saved / "manifest.json").is_file()
     assert "step_000002 is saved, go on with --resume auto" in " ".join(printed.out.split())
     monkeypatch.undo()
     assert main([*words, "--resume", "auto"]) == 0
@@ -192,3 +194,14 @@ def test_usage(capsys):
     assert main([]) == 2
     assert main(["--help"]) == 0
     assert capsys.readouterr().out.count("usage: python -m agents.train CONFIG") == 2
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", 1), ("1", 0), (None, 1)])
+def test_what_all_processes_raise_is_told_once(rank, told, monkeypatch, capsys):
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    assert _failed(TrainingError("the sampler is off"), 1) == 1
+    assert capsys.readouterr().err.count("error: the sampler is off") == told
+    _failed(ValueError("my own"), 2)  # of this process alone, as far as is known
+    assert capsys.readouterr().err == "error: my own\n"

@@ -59,6 +59,17 @@ def test_gold_options_and_category_come_back(tmp_path):
     assert record.options == sample.options and record.answers == sample.answers
 
 
+def test_who_played_comes_back_where_it_was_told(tmp_path):
+    env = begin("white", ANSWER)
+    writer = TraceWriter(tmp_path)
+    told = writer.write(env.running, env.referee.rules, agent="step 25")
+    writer.write(env.running)
+    writer.append(told)
+    assert [record.agent for record in Trace(tmp_path)] == ["step 25", "", "step 25"]
+    assert "agent" not in lines(tmp_path)[1]
+    assert [record.pictures for record in Trace(tmp_path)] == [told.pictures] * 3
+
+
 def test_a_line_is_the_episode_and_what_was_shown(tmp_path):
     env = begin("white", box(140, 56, 420, 280), ANSWER)
     write(tmp_path, env)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents.rollout.engines import Sampling
-from agents.training.checkpoint import save_policy
+from agents.training.saved_policy import save_policy
 from agents.vlm import VLM
 
 from ..agents.rollout.engines.talking import TOLERANCE, distance, two_turns

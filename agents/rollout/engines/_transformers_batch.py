@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...prefix import distribution
+from ...head import distribution
 from ...vlm import VLM
 from ..chat import Chat
 from ..stopping import Stopper

@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ...bounded import Bounded
+from ...features import ImageFeatures
 from ...prefix import Row, SharedPrefix
-from ...vlm import VLM, ImageFeatures
+from ...vlm import VLM
 from ...weight_watch import WeightWatch
 from ..codec import EncodedImage
 from ._transformers_shared import ALL, PrefixStates, SharedCache

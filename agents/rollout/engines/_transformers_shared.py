@@ -222,13 +222,8 @@ class SharedCache(Cache):
     @contextmanager
     def attention(self, vlm: VLM) -> Iterator[dict[str, Any]]:
         """Inside, the decoder attends by this cache; gives what `VLM.hidden` passes on to it."""
-        config = vlm.body.language_model.config
-        before = config._attn_implementation
-        config._attn_implementation = NAME
-        try:
+        with vlm.attending(NAME):
             yield {"shared_prefix": self}
-        finally:
-            config._attn_implementation = before
 
 
 def _attend(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def open_sender(core: Any, way: str, workers: int, source: Any, named_weights: W
     from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
 
     return WeightTransferTrainerFactory.trainer_init(
-        trainer_info(way, workers, max(p.nbytes for p in parameters(source))),
+        trainer_info(way, workers, max(sizes(source))),
         client=SyncClient(core),
         source=_weight_source(source, named_weights),
     )
@@ -59,6 +60,11 @@ def parameters(source: Any) -> list[Tensor]:
     return list(getattr(source, "model", source).parameters())
 
 
+def sizes(source: Any) -> list[int]:
+    """Bytes of each whole weight, also where DeepSpeed has spread it over processes."""
+    return [getattr(p, "ds_numel", p.numel()) * p.element_size() for p in parameters(source)]
+
+
 def trainer_info(way: str, workers: int, largest: int) -> Any:
     """What the sender is made from. `largest`: bytes of the largest tensor, which must fit whole
     into the buffer that vLLM sends many in: embeddings of 7B models are larger than its own."""
@@ -86,8 +92,13 @@ def _weight_source(source: Any, named_weights: Weights) -> Any:
 
         of = source
 
-        def metadata(self) -> list[Any]:
+        @cached_property
+        def declared(self) -> list[Any]:
+            """Made once: weights that are spread over processes are all gathered for it."""
             return [ParamMeta(n, t.dtype, tuple(t.shape)) for n, t in named_weights(source)]
+
+        def metadata(self) -> list[Any]:
+            return list(self.declared)
 
         def __iter__(self) -> Iterator[tuple[str, Tensor]]:
             with torch.no_grad():

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..codec import check_model_folder
 from ._vllm_core import HANDLES, environment
 from ._vllm_folders import Folder
-from ._vllm_transfer import open_sender, parameters
+from ._vllm_transfer import open_sender, parameters, sizes
 
 Way = Literal["reload", "folder", "ipc", "nccl"]
 SHARD_BYTES = 2**31
@@ -183,7 +183,7 @@ class WeightSync:
         """
         weights = self._weights(source)
         self.close()
-        written = Folder("weights", sum(p.nbytes for p in parameters(source)))
+        written = Folder("weights", sum(sizes(source)))
         write_shards(written.path, weights)
         _reload_folder(core, written.path)
         self._written = written

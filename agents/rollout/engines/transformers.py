@@ -13,16 +13,17 @@ of tokens may well part from what it was. Log-probs are those of what was drawn 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
-from ...adapters import is_tied, merged
+from ...adapters import merged
 from ...prefix import Row
 from ...vlm import VLM
 from ..chat import Chat
@@ -30,6 +31,8 @@ from ..stopping import Stopper
 from . import Failure, ModelSource, Reply, Sampling
 from ._transformers_batch import Batch, Deadline
 from ._transformers_past import Kept, is_long, past_of
+
+HEAD = "lm_head.weight"
 
 
 class Options(BaseModel):
@@ -135,20 +138,28 @@ class TransformersEngine:
             source = VLM.load(source)
         module: nn.Module = source.model if isinstance(source, VLM) else source
         if module is not self.vlm.model:
-            self._take(module)
+            self._take(source.state() if isinstance(source, VLM) else merged(module))
             self.vlm.forget_images()
         self.vlm.forget_stale_images()
         self.kept.clear()
         self.policy_version = version
 
-    def _take(self, module: Any) -> None:
-        own: nn.Module = self.vlm.model
-        state = module.state_dict()
-        if state.keys() != own.state_dict().keys():  # that of a policy with adapters
-            state = dict(merged(module))
-            if is_tied(module):
-                state["lm_head.weight"] = module.lm_head.weight
-        own.load_state_dict(state)
+    def _take(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Copy one tensor after the other: those of a policy that is spread over processes are
+        gathered on the way. Raises ValueError when not all of this model's are there."""
+        own = self.vlm.model.state_dict()
+        missing = set(own)
+        with torch.no_grad():
+            for name, tensor in weights:
+                if name not in own or own[name].shape != tensor.shape:
+                    got = f"{name} {list(tensor.shape)}"
+                    raise ValueError(f"load_weights: got {got}, which the model does not have")
+                own[name].copy_(tensor)
+                missing.discard(name)
+            if HEAD in missing:  # tied there to the embedding, and mostly here, too
+                own[HEAD].copy_(self.vlm.model.get_input_embeddings().weight)
+        if lost := sorted(missing - {HEAD}):
+            raise ValueError(f"load_weights: got no {', '.join(lost[:3])}")
 
     def sleep(self) -> None:
         """Forget what is kept between turns; the model may be the trainer's and stays."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.prefix import Row, logprobs_of, trained_hidden
+from agents.head import logprobs_of
+from agents.prefix import Row, trained_hidden
 from agents.rollout.chat import Chat
 from agents.rollout.codec import Codec
 from agents.rollout.engines import Reply, Sampling

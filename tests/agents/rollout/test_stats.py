@@ -49,6 +49,9 @@ def test_a_rollout_in_numbers(codec: Codec) -> None:
     assert metrics["stop_stop"] == metrics["stop_eos"] == 0.5 and metrics["stop_length"] == 0
     assert metrics["outcome_correct"] == pytest.approx(4 / 6) and metrics["outcome_error"] == 0
     assert metrics["valid_box_rate_strict"] == metrics["crop_rate"] == 1
+    assert metrics["tool_rate"] == 1 and metrics["asked_for_box"] == 0.5
+    assert metrics["turns_per_episode"] == 2 and metrics["tokens_longest_reply"] == 34
+    assert metrics["cut_first_reply"] == metrics["cut_later_reply"] == 0
     assert metrics["tokens_per_second"] == pytest.approx(264 / stats.seconds_engine)
     assert min(stats.seconds_engine, stats.seconds_env, stats.seconds_tokenise) > 0
 
@@ -74,7 +77,27 @@ def test_a_reply_that_only_answers_was_not_asked_for_a_box(codec: Codec) -> None
     stats = played(ScriptedEngine(codec, look_then_answer), [0, 1], dialogue="free")
     assert [turn.replies for turn in stats.turns] == [4, 2]
     assert [turn.asked for turn in stats.turns] == [2, 0]
+    assert stats.metrics()["tool_rate"] == 0.5 and stats.episodes_with_crop == 2
     assert stats.metrics()["valid_box_rate_strict"] == 1
+
+
+def test_cut_and_longest_replies_by_turn() -> None:
+    stats, other = RolloutStats(), RolloutStats()
+    for number, length, reason in (
+        (0, 3, StopReason.EOS),
+        (0, 8, StopReason.LENGTH),
+        (1, 5, StopReason.LENGTH),
+        (2, 4, StopReason.LENGTH),
+        (2, 2, StopReason.STOP),
+    ):
+        stats.count_reply(number, Completion([7] * length, [0.0] * length, reason), 0.0)
+    metrics = stats.metrics()
+    assert metrics["cut_first_reply"] == 0.5 and metrics["cut_later_reply"] == pytest.approx(2 / 3)
+    assert metrics["tokens_longest_reply"] == 8 and [t.longest for t in stats.turns] == [8, 5, 4]
+    other.count_reply(1, Completion([7] * 9, [0.0] * 9, StopReason.EOS), 0.0)
+    other.add(stats)  # the longest of both, not their sum
+    assert [t.longest for t in other.turns] == [8, 9, 4]
+    assert RolloutStats.from_dict(other.to_dict()) == other
 
 
 def test_attempts_that_failed_are_paid_for(codec: Codec) -> None:

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from agents.head import logprobs_of
 from agents.mgpo import ALGORITHM as MGPO
-from agents.prefix import Row, logprobs_of, trained_hidden
+from agents.prefix import Row, trained_hidden
 from agents.rollout.engines import Sampling
 from agents.rollout.engines.transformers import TransformersEngine
 from agents.rollout.loop import Group, rollout
 from agents.rollout.trajectory import Trajectory
 from agents.tiny import ENV, WEIGHTS
 from agents.training.algorithm import Options
+from agents.training.credit import credit
 from agents.training.losses import LossInputs, mgpo_loss
+from agents.training.ranks import ALONE
+from agents.training.share import parts_of
 from agents.training.tree import micro_batches, padded_tokens, token_logprobs
-from agents.training.update import credit
 from agents.vlm import VLM
 from hrvision_env.vector import HighResVQAVectorEnv
 
@@ -77,7 +80,9 @@ def test_a_hidden_part_is_trained_as_a_part_of_its_episode(engine):
     branch = max(len(m.trajectory) - m.trajectory.prefix + 1 for m in batch.members)
     assert padded_tokens(credited) == len(openings) * longest + len(batch.members) * branch
     with torch.no_grad():
-        shared, rows = (token_logprobs(engine.vlm, batch, shared=s).logprobs for s in (True, False))
+        shared, rows = (
+            token_logprobs(engine.vlm, batch, form=f).logprobs for f in ("cache", "rows")
+        )
     torch.testing.assert_close(shared, rows, atol=1e-5, rtol=0)
 
 
@@ -85,14 +90,16 @@ def test_every_episode_weighs_the_same_in_the_mean(engine):
     groups = played(engine, "crop_only")
     credited, _ = credit(groups, MGPO, Options(drop_zero_variance=False))
     (batch,) = micro_batches(credited, 100_000)
+    (whole,) = parts_of(credited, 1, lambda groups: micro_batches(groups, 100_000), ALONE)
+    assert len(batch.members) > 6  # of 6 episodes
     logprobs = torch.zeros(batch.mask.shape, requires_grad=True)
     inputs = LossInputs(
         logprobs,
         torch.zeros(batch.mask.shape),
-        torch.ones(len(batch.members)),
+        torch.ones(batch.mask.shape),
         batch.mask,
-        n_tokens=1,
-        n_trajectories=6,
+        n_tokens=whole.n_tokens,
+        n_trajectories=whole.n_trajectories,
         lengths=batch.lengths,
     )
     mgpo_loss(inputs, Options(aggregation="trajectory")).loss.backward()

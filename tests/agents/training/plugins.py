@@ -24,4 +24,23 @@ def _broken(inputs: LossInputs, options: Options) -> LossOutputs:
 
 
 _MGPO = get_algorithm("mgpo")
-BROKEN = Algorithm("broken", "mgpo", _MGPO.advantage, _broken, _MGPO.presets)
+BROKEN = Algorithm(
+    "broken", "mgpo", _MGPO.advantage, _broken, _MGPO.presets, zero_without_advantage=False
+)
+
+
+def _sometimes_infinite(inputs: LossInputs, options: Options) -> LossOutputs:
+    """For about every third micro-batch, by what was sampled; the gradient stays finite."""
+    out = _MGPO.loss(inputs, options)
+    bad = int(-float(inputs.old_logprobs.sum())) % 3 == 0
+    return LossOutputs(out.loss + float("inf"), out.sums) if bad else out
+
+
+SOMETIMES = Algorithm(
+    "sometimes",
+    "mgpo",
+    _MGPO.advantage,
+    _sometimes_infinite,
+    _MGPO.presets,
+    zero_without_advantage=False,
+)

@@ -69,7 +69,7 @@ def test_failures_are_tried_again_as_often_as_the_config_says(qwen3_folder, tmp_
 def test_a_run_that_cannot_begin_leaves_no_engine_behind(qwen3_folder, tmp_path, monkeypatch):
     closed = []
     monkeypatch.setattr(TransformersEngine, "close", lambda self: closed.append(self))
-    (tmp_path / "run").write_text("a file in the place of the folder")
+    (tmp_path / "run" / "config.yaml").mkdir(parents=True)  # in the place of the file
     with pytest.raises(OSError):
         Trainer(small_run(qwen3_folder), tmp_path / "run")
     assert len(closed) == 1

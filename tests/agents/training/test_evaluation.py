@@ -7,8 +7,9 @@ import pytest
 from agents.rollout.codec import Codec
 from agents.rollout.engines.scripted import ScriptedEngine
 from agents.training.evaluation import Evaluator, grounding
+from agents.training.metrics import METRICS
+from agents.training.played import Seen
 from agents.training.rollouts import sampling_of
-from agents.training.tracking import METRICS
 from hrvision_env.records import Box, Episode, ImageRef, Outcome, Sample, Turn
 
 from .conftest import small_run
@@ -24,7 +25,7 @@ def episode(box):
 
 
 def test_grounding_by_hand():
-    played = [(SAMPLE, episode(Box(50, 50, 250, 250))), (SAMPLE, episode(None))]
+    played = [Seen.of(SAMPLE, episode(box)) for box in (Box(50, 50, 250, 250), None)]
     # IoU 100² / 200²; side sqrt(200 x 200 / 10⁶) = 0.2; the missing box counts as 0
     expected = {"valid_box_rate": 0.5, "hit_rate": 0.5, "iou": 0.125, "coverage": 0.5}
     greedy = {**expected, "box_side": 200.0, "hit_rate_greedy": 0.5}

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from agents.training import interrupt
 from agents.training.interrupt import Interrupt, Interrupted
 
 
@@ -38,6 +39,22 @@ def test_the_second_signal_acts_as_ever():
     with Interrupt():
         os.kill(os.getpid(), signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_launched_process_hears_one_signal_twice(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(interrupt.time, "monotonic", lambda: now[0])
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt(launched=True) as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        now[0] = interrupt.ECHO - 0.1
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert request.requested
+        now[0] = interrupt.ECHO
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
 

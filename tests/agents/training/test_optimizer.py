@@ -1,13 +1,15 @@
 """AdamW's surroundings: warm-up, clipping, masters, the guard against broken gradients."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from agents.config_sections import Optim
-from agents.training.optimizer import Optimizer, TrainingError
+from agents.training.optimizer import Counted, Optimizer, TrainingError
+from agents.training.zero import ZeroOptimizer
 
 
 def make(dtype=torch.float32, **options):
@@ -77,7 +79,7 @@ def test_broken_gradients_in_a_row_stop_the_run():
     give(weight, bias, float("nan"))
     optimizer.step()
     give(weight, bias, float("nan"))
-    with pytest.raises(TrainingError, match="2 updates in a row had a non-finite gradient"):
+    with pytest.raises(TrainingError, match="2 updates in a row had a non-finite loss or gradient"):
         optimizer.step()
 
 
@@ -109,7 +111,9 @@ def test_state_goes_on_with_the_same_numbers(dtype):
         optimizer.step()
     twin_weight, twin_bias, twin = make(dtype, warmup_steps=5)
     twin_weight.data, twin_bias.data = weight.data.clone(), bias.data.clone()
-    twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    kept = copy.deepcopy(dict(optimizer.states()))
+    twin.counters = optimizer.counters
+    twin.load_states(kept.__getitem__)
     for value in values[2:]:
         give(weight, bias, value)
         give(twin_weight, twin_bias, value)
@@ -121,3 +125,21 @@ def test_state_goes_on_with_the_same_numbers(dtype):
 def test_nothing_to_train_is_an_error():
     with pytest.raises(ValueError, match="got no trainable parameter"):
         Optimizer([], Optim())
+
+
+def test_deepspeed_says_when_it_breaks_off_within_a_step():
+    """Its engine changes the moments before it counts the update."""
+
+    def failing():
+        raise RuntimeError("no memory")
+
+    optimizer = object.__new__(ZeroOptimizer)
+    Counted.__init__(optimizer, Optim())
+    optimizer.inner = SimpleNamespace(param_groups=[{}], overflow=False)
+    optimizer.engine = SimpleNamespace(step=failing, get_global_grad_norm=lambda: 1.0)
+    with pytest.raises(RuntimeError, match="no memory"):
+        optimizer.step()
+    assert optimizer.changing and optimizer.counters == (0, 0, 0)
+    optimizer.engine.step = lambda: None
+    optimizer.step()
+    assert not optimizer.changing and optimizer.counters == (1, 0, 0)

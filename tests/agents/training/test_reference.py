@@ -11,7 +11,7 @@ LORA = {"r": 4, "lora_alpha": 8}
 
 
 def batch_of(vlm, make_group):
-    members = [Credited(t, 1.0) for t in make_group(vlm.codec, 1)]
+    members = [Credited(t, (1.0,)) for t in make_group(vlm.codec, 1)]
     (batch,) = micro_batches([members], 100_000)
     return batch
 

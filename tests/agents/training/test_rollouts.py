@@ -15,14 +15,17 @@ from agents.rollout.archive import Archive, ArchiveError
 from agents.rollout.loop import RolloutStats
 from agents.training.algorithm import Options, get_algorithm
 from agents.training.checkpoint import checkpoints_in
+from agents.training.credit import credit
+from agents.training.ranks import Ranks, SharedFailure
 from agents.training.replay import replay
+from agents.training.rollouts import Read
 from agents.training.steps import read_step, steps_in
 from agents.training.trainer import Trainer
-from agents.training.update import credit
 from agents.vlm import VLM
 from hrvision_env.records import Outcome
 
 from .conftest import small_run
+from .test_ranks import everywhere
 from .test_trainer import Killed, latest, numbers, rows
 
 SETTINGS: dict[str, Any] = {
@@ -253,8 +256,18 @@ def test_sources_whose_every_episode_failed(qwen3_folder, run, tmp_path):
     ):
         trainer.fit()
     assert latest(tmp_path / "run") == "step_000001"
+
+    def read(ranks: Ranks, step: int) -> Any:
+        stats = RolloutStats()
+        source = Read(trainer.config, trainer.policy.codec.rules, ranks)
+        return source.checked(step, source.at(step, stats), stats)
+
+    for error in everywhere(2, lambda ranks: read(ranks, 1)):
+        assert isinstance(error, SharedFailure)
+        assert "step-000002: holds nothing to train on, 12 of 12" in str(error)
+    assert [len(groups) for groups in everywhere(2, lambda ranks: read(ranks, 2))] == [2, 1]
     algorithm = get_algorithm("mgpo")
-    assert credit([], algorithm, Options()) == ([], 0.0)
+    assert credit([], algorithm, Options())[0] == []
 
 
 def test_a_group_that_failed_is_played_again_on_resume(qwen3_folder, run, tmp_path):

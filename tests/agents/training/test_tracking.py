@@ -1,15 +1,21 @@
 """What a run writes about itself."""
 
 import json
+import resource
+import signal
 import subprocess
-import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents.config_sections import Tracking
-from agents.training import tracking
-from agents.training.tracking import METRICS, Tracker, describe_run, read_metrics
+from agents.training import about_run
+from agents.training.about_run import describe_run
+from agents.training.health import Health
+from agents.training.symptoms import Limits
+from agents.training.tracking import Tracker, read_metrics
 
 from .conftest import episode_of, small_run
 
@@ -69,6 +75,26 @@ def test_rows_survive_a_death_in_the_middle_of_a_resume(tracker, tmp_path, monke
     assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b'"weird"', b"7", b"{}", b'{"step": 2', b'{"step": "2", "split": "train"}', b"[1]", b"\xff"]
+    + [b'{"step": 2, "split": "train", "loss": [1]}', b'{"step": 2}', b'{"split": "train"}'],
+)
+def test_a_line_that_is_no_row_costs_no_other(tracker, tmp_path, capsys, line):
+    path = tmp_path / "metrics.jsonl"
+    tracker.log(1, "train", {"loss": 0.5})
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    tracker.log(3, "train", {"loss": 0.25})
+    assert [row["step"] for row in read_metrics(path)] == [1, 3]
+    assert tracker.resume(3) == {(1, "train"), (3, "train")}
+    assert len(path.read_bytes().splitlines()) == 2
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "warning: metrics.jsonl: left out what is no row, lines: 1" in printed
+    assert tracker.resume(3) == {(1, "train"), (3, "train")}
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_plain_lines_when_there_is_no_terminal(tracker, capsys):
     tracker.log(1, "train", {"reward_mean": 0.25})
     tracker.log(2, "train", {"reward_mean": 0.5})  # too soon for another line
@@ -125,9 +151,9 @@ def test_the_run_folder_says_what_made_it(tmp_path, qwen3_folder):
 
 
 def test_the_commit_is_written_where_there_is_one(tmp_path, monkeypatch):
-    (tmp_path / "tracking.py").write_text("")
-    monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
-    assert tracking._git_commit() is None
+    (tmp_path / "about_run.py").write_text("")
+    monkeypatch.setattr(about_run, "__file__", str(tmp_path / "about_run.py"))
+    assert about_run._git_commit() is None
 
     def git(*words):
         name = ["-c", "user.name=a", "-c", "user.email=a@b"]
@@ -136,34 +162,124 @@ def test_the_commit_is_written_where_there_is_one(tmp_path, monkeypatch):
     git("init")
     git("add", ".")
     git("commit", "-m", "first")
-    commit = tracking._git_commit()
+    commit = about_run._git_commit()
     assert commit is not None
     assert len(commit) == 40
-    (tmp_path / "tracking.py").write_text("changed")
-    assert tracking._git_commit() == commit + "+changes"
+    (tmp_path / "about_run.py").write_text("changed")
+    assert about_run._git_commit() == commit + "+changes"
 
 
-def test_wandb_offline_leaves_a_run_on_disk(tmp_path):
-    run_dir = tmp_path / "runs" / "new"  # nobody made it before
-    tracker = Tracker(run_dir, Tracking(wandb="offline", project="p"), {"seed": 1})
-    tracker.start(0, 2)
-    tracker.log(1, "train", {"reward_mean": 0.25})
-    tracker.log(2, "train", {"reward_mean": float("nan")})
+@contextmanager
+def disk_with(extra, path):
+    """No file may grow beyond `extra` bytes more than `path` has, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + extra, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_full_disk_loses_no_row_and_ends_no_run(tracker, tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    tracker.log(1, "train", {"loss": 1.0})
+    whole = path.read_bytes()
+    with disk_with(20, path):  # room for a part of the line
+        tracker.log(2, "train", {"loss": 2.0})
+        tracker.log(2, "eval", {"accuracy": 0.5})
+        assert path.read_bytes() == whole  # no half line
+    assert [row["step"] for row in read_metrics(path)] == [1]
+    tracker.log(3, "train", {"loss": 3.0})
+    found = [(row["step"], row["split"]) for row in read_metrics(path)]
+    assert found == [(1, "train"), (2, "train"), (2, "eval"), (3, "train")]
+    printed = capsys.readouterr().out
+    assert printed.count("warning: tracking: metrics.jsonl: OSError") == 1
+    assert "rows are kept and written when it can be" in printed
+
+
+def test_rows_that_stay_unwritten_are_told_at_the_end(tracker, tmp_path, capsys):
+    tracker.log(1, "train", {"loss": 1.0})
+    with disk_with(0, tmp_path / "metrics.jsonl"):
+        tracker.log(2, "train", {"loss": 2.0})
+        tracker.close()
+    assert "warning: 1 rows of metrics are lost" in capsys.readouterr().out
+
+
+def test_records_that_cannot_be_written_end_no_run(tracker, tmp_path, capsys):
+    (tmp_path / "episodes").write_text("a file where a folder should be")
+    tracker.episodes(50, "greedy", [episode_of("q1", 1.0)])
+    tracker.episodes(75, "greedy", [episode_of("q1", 1.0)])
+    assert capsys.readouterr().out.count("warning: tracking: episodes: FileExistsError") == 1
+
+
+def test_half_a_surrogate_pair_is_no_reason_to_stop(tracker, tmp_path):
+    tracker.episodes(1, "greedy", [replace(episode_of("q1", 1.0), answer="\ud800")])
+    (line,) = (tmp_path / "episodes" / "step_000001_greedy.jsonl").read_text().splitlines()
+    assert json.loads(line)["answer"] == "\ud800"
+
+
+def test_a_terminal_that_is_gone_silences_the_run(tmp_path, monkeypatch):
+    full = open("/dev/full", "w", buffering=1)  # noqa: SIM115 - closing it fails, too
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", full)
+        tracker = Tracker(tmp_path, Tracking(), {})
+        tracker.start(0, 2)
+        tracker.log(2, "train", {"loss": 1.0})
+        tracker.message("still there")
+        tracker.close()
+    with suppress(OSError):
+        full.close()
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
+    assert "still there" in (tmp_path / "log.txt").read_text()
+
+
+class Broken:
+    """A service that breaks at one kind of call."""
+
+    name = "a service"
+
+    def __init__(self, at):
+        self.at, self.calls = at, []
+
+    def __getattr__(self, call):
+        def called(*_):
+            self.calls.append(call)
+            if call == self.at:
+                raise ConnectionError("gone")
+
+        return called
+
+
+@pytest.mark.parametrize("at", ["resume", "log", "episodes", "close"])
+def test_a_service_that_fails_is_left(tracker, capsys, at):
+    broken, other = Broken(at), Broken("")
+    tracker.services += [broken, other]
+    tracker.resume(-1)
+    tracker.played(1, [], None)
+    for step in (1, 2):
+        tracker.log(step, "train", {"loss": 1.0})
     tracker.close()
-    (run,) = (run_dir / "wandb").glob("offline-run-*")
-    (stored,) = run.glob("*.wandb")
-    deadline = time.monotonic() + 20  # wandb's own process writes the file a little later
-    while b"train/reward_mean" not in stored.read_bytes() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert b"train/reward_mean" in stored.read_bytes()
-    assert (run_dir / "wandb_id").read_text() in stored.name
+    line = "warning: tracking: a service: ConnectionError: gone; the run goes on without it"
+    assert capsys.readouterr().out.count(line) == 1
+    assert broken.calls.count(at) == 1 + (at == "close")  # closed once more, in vain
+    assert other.calls == ["resume", "episodes", "log", "log", "close"]
 
 
-def test_wandb_that_is_not_installed_is_told(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
-    with pytest.raises(ImportError, match=r"tracking\.wandb: got 'offline', but wandb is not"):
-        Tracker(tmp_path, Tracking(wandb="offline"), {})
+def test_warnings_are_told_kept_and_not_repeated_after_a_resume(tmp_path, capsys):
+    def run(steps):
+        tracker = Tracker(tmp_path, Tracking(), {}, Health(Limits(mismatch=0.1)))
+        tracker.start(0, 100)
+        tracker.resume(steps[0] - 1)
+        for step in steps:
+            tracker.log(step, "train", {"mismatch_mean": 0.2})
+        tracker.close()
 
-
-def test_every_metric_has_a_meaning():
-    assert all(len(meaning.split()) >= 2 for meaning in METRICS.values())
+    run(range(1, 11))
+    run(range(8, 25))  # 8 to 10 once more
+    text = "differ by 0.2 nats on average (optim.mismatch_warn = 0.1)"
+    for told in (capsys.readouterr().out, (tmp_path / "log.txt").read_text()):
+        lines = [line for line in told.splitlines() if text in line]
+        steps = [line.split("warning: step ")[1].split(":")[0] for line in lines]
+        assert steps == ["1", "21"]

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from agents.config import ConfigError, load
-from agents.training.checkpoint import Checkpoints
-from agents.training.optimizer import TrainingError
-from agents.training.tracking import METRICS, read_metrics
+from agents.training.checkpoint import checkpoints_in
+from agents.training.metrics import METRICS
+from agents.training.optimizer import Optimizer, TrainingError
+from agents.training.tracking import read_metrics
 from agents.training.trainer import Trainer
 from agents.vlm import VLM
 from hrvision_env.records import Episode
@@ -36,13 +37,14 @@ def rows(folder, split=None):
 
 
 def numbers(folder):
-    """Every metric but those of the clock."""
-    return [{k: v for k, v in row.items() if "second" not in k} for row in rows(folder)]
+    """Every metric but those of the clock and of memory."""
+    own = ("second", "memory")
+    return [{k: v for k, v in row.items() if not any(o in k for o in own)} for row in rows(folder)]
 
 
 def latest(folder):
-    path = Checkpoints(folder, 2).latest()
-    return path and path.name
+    found = checkpoints_in(folder)
+    return found[-1].name if found else None
 
 
 def unchanged(before, policy):
@@ -87,9 +89,9 @@ def test_what_a_run_leaves_behind(qwen3_folder, tmp_path):
     assert [len(episode.turns) for episode in episodes] == [2, 2]
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_trainer_and_sampler_agree(model_folder, tmp_path, shared):
-    optim = {"shared_prefix": shared, "minibatches": 2, "lr": 1e-2}
+@pytest.mark.parametrize("prefix", ["cache", "rows"])
+def test_trainer_and_sampler_agree(model_folder, tmp_path, prefix):
+    optim = {"prefix": prefix, "minibatches": 2, "lr": 1e-2}
     Trainer(small_run(model_folder, optim=optim), tmp_path).fit()
     trained = [row for row in rows(tmp_path, "train") if row["tokens_trained"]]
     assert trained
@@ -136,10 +138,10 @@ def test_interrupted_equals_uninterrupted(
     sections = SETTINGS[setting]
     whole, parted = whole_run(setting), tmp_path / "parted"
     trainer = Trainer(small_run(qwen3_folder, **sections), parted)
-    played = trainer._rollout
+    played = trainer.source.at
 
-    def broken_off(stats):
-        groups = played(stats)
+    def broken_off(step, stats):
+        groups = played(step, stats)
         if trainer.step == 3 and how == "signal":
             os.kill(os.getpid(), signal.SIGTERM)
         if trainer.step == 3 and how == "killed":
@@ -148,7 +150,7 @@ def test_interrupted_equals_uninterrupted(
             raise RuntimeError("the engine is gone")
         return groups
 
-    monkeypatch.setattr(trainer, "_rollout", broken_off)
+    monkeypatch.setattr(trainer.source, "at", broken_off)
     if how == "signal":
         assert trainer.fit() is False
         assert latest(parted) == "step_000003"
@@ -206,6 +208,7 @@ def test_a_changed_weight_decay_counts_on_resume(qwen3_folder, tmp_path):
     Trainer(small_run(qwen3_folder, optim={"steps": 1}, eval={"every": 0}), tmp_path).fit()
     changed = {"steps": 2, "weight_decay": 0.25, "betas": (0.8, 0.9)}
     trainer = Trainer(small_run(qwen3_folder, resume="auto", optim=changed), tmp_path)
+    assert isinstance(trainer.optimizer, Optimizer)
     groups = trainer.optimizer.adamw.param_groups
     assert [group["weight_decay"] for group in groups] == [0.25, 0.0]
     assert [group["betas"] for group in groups] == [(0.8, 0.9)] * 2
@@ -285,7 +288,7 @@ def test_broken_gradients_stop_the_run_after_a_few(qwen3_folder, tmp_path):
     )
     trainer = Trainer(config, tmp_path)
     before = [p.clone() for _, p in trainer.policy.trainable()]
-    with pytest.raises(TrainingError, match="3 updates in a row had a non-finite gradient"):
+    with pytest.raises(TrainingError, match="3 updates in a row had a non-finite loss or gradient"):
         trainer.fit()
     assert [row["skipped_updates"] for row in rows(tmp_path, "train")] == [1, 2]
     assert [row["grad_norm"] for row in rows(tmp_path, "train")] == [None, None]
@@ -298,8 +301,8 @@ def disturb_after_rollout(trainer, monkeypatch):
     """The trainer's weights move while the sampler's log-probs stay: a stale sampler."""
     played = trainer._rollout
 
-    def stale(stats):
-        groups = played(stats)
+    def stale(stats, interrupt):
+        groups = played(stats, interrupt)
         with torch.no_grad():
             for _, parameter in trainer.policy.trainable():
                 parameter.add_(0.05 * torch.randn_like(parameter))
@@ -325,6 +328,7 @@ def test_bfloat16_trains_with_float32_masters(qwen25_folder, tmp_path):
     config = small_run(qwen25_folder, model={"dtype": "bfloat16"}, optim={"mismatch_stop": 1.0})
     trainer = Trainer(config, tmp_path)
     assert trainer.fit()
+    assert isinstance(trainer.optimizer, Optimizer)
     assert all(master.dtype == torch.float32 for master in trainer.optimizer.masters)
     assert all(math.isfinite(row["loss"]) for row in rows(tmp_path, "train") if "loss" in row)
 

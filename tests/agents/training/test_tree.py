@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.config_sections import Form
 from agents.training.algorithm import Options
 from agents.training.losses import LossInputs, mgpo_loss
 from agents.training.tree import Credited, micro_batches, padded_tokens, token_logprobs
@@ -15,7 +16,7 @@ from agents.vlm import VLM
 
 def credited(group, advantages=None):
     values = advantages or [0.5 - n for n in range(len(group))]
-    return [Credited(t, a) for t, a in zip(group, values, strict=True)]
+    return [Credited(t, (a,)) for t, a in zip(group, values, strict=True)]
 
 
 def public_logprobs(vlm, trajectory):
@@ -34,6 +35,9 @@ def public_logprobs(vlm, trajectory):
     scores = logits.log_softmax(-1)
     predicted = scores[:-1].gather(-1, ids[0, 1:, None])[:, 0]
     return torch.cat([torch.zeros(1), predicted])
+
+
+FORMS: tuple[Form, ...] = ("cache", "tree", "rows")
 
 
 def loss_of(logprobs, batch, n_tokens):
@@ -59,10 +63,10 @@ def test_gradients_of_shared_plain_and_public_are_equal(model_folder, make_group
     groups = [credited(make_group(vlm.codec, seed, members=2 + seed)) for seed in (1, 2)]
     (batch,) = micro_batches(groups, 100_000)
     found = {}
-    for shared in (True, False):
-        scores = token_logprobs(vlm, batch, shared=shared)
+    for form in FORMS:
+        scores = token_logprobs(vlm, batch, form=form)
         loss = loss_of(scores.logprobs, batch, batch.n_tokens)
-        found[shared] = (scores.logprobs.detach(), gradients(vlm, loss))
+        found[form] = (scores.logprobs.detach(), gradients(vlm, loss))
     rows = torch.zeros(batch.mask.shape)
     for n, member in enumerate(batch.members):
         row = public_logprobs(vlm, member.trajectory)
@@ -114,38 +118,38 @@ def test_padded_tokens_counts_a_prefix_once(qwen3_folder, make_group):
     cached = group[0].trajectory.prefix - 1
     longest = max(len(c.trajectory) for c in group)
     assert padded_tokens([group]) == cached + 3 * (longest - cached)
-    assert padded_tokens([group], shared=False) == 3 * longest
+    assert padded_tokens([group], form="rows") == 3 * longest
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_padded_tokens_are_what_the_model_computes(qwen3_folder, make_group, monkeypatch, shared):
+@pytest.mark.parametrize("form", FORMS)
+def test_padded_tokens_are_what_the_model_computes(qwen3_folder, make_group, monkeypatch, form):
     vlm = VLM.load(qwen3_folder)
     groups = [credited(make_group(vlm.codec, seed, members=3)) for seed in (1, 2)]
     (batch,) = micro_batches(groups, 100_000)
     seen = []
     forward = vlm.hidden
 
-    def counted(token_ids, *rest):
+    def counted(token_ids, *rest, **attention):
         seen.append(token_ids.numel())
-        return forward(token_ids, *rest)
+        return forward(token_ids, *rest, **attention)
 
     monkeypatch.setattr(vlm, "hidden", counted)
-    token_logprobs(vlm, batch, shared=shared)
+    token_logprobs(vlm, batch, form=form)
     # The last token of each row predicts nothing and is not computed.
-    assert sum(seen) == padded_tokens(groups, shared) - len(batch.members)
+    assert sum(seen) == padded_tokens(groups, form) - len(batch.members)
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("budget", [1, 150, 400, 100_000])
-def test_budget_is_kept_and_nobody_is_lost(qwen3_folder, make_group, shared, budget):
+def test_budget_is_kept_and_nobody_is_lost(qwen3_folder, make_group, form, budget):
     vlm = VLM.load(qwen3_folder)
     groups = [credited(make_group(vlm.codec, seed, members=4)) for seed in range(3)]
-    batches = list(micro_batches(groups, budget, shared=shared))
+    batches = list(micro_batches(groups, budget, form=form))
     for batch in batches:
         by_group: dict[str, list] = {}
         for member in batch.members:
             by_group.setdefault(member.trajectory.group, []).append(member)
-        assert len(batch.members) == 1 or padded_tokens(list(by_group.values()), shared) <= budget
+        assert len(batch.members) == 1 or padded_tokens(list(by_group.values()), form) <= budget
     found = [m.trajectory for batch in batches for m in batch.members]
     assert [id(t) for t in found] == [id(c.trajectory) for group in groups for c in group]
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.prefix import logprobs_of, trained_hidden
+from agents.head import logprobs_of
+from agents.prefix import trained_hidden
 from agents.rollout.engines import Completion, Failure, ModelSource, Sampling, StopReason
 from agents.rollout.engines import _transformers_batch as batch_module
 from agents.rollout.engines import _transformers_past as past_module

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.prefix import distribution, truncate
+from agents.head import distribution, truncate
 from agents.rollout.engines import Completion, Sampling
 from agents.rollout.engines import _transformers_batch as batch_module
 from agents.rollout.engines._transformers_batch import inverse_cdf

@@ -30,7 +30,7 @@ from agents.rollout.engines._vllm_lora import (
 )
 from agents.rollout.engines._vllm_options import in_own_process
 from agents.rollout.engines._vllm_requests import check_sampling, reply_of
-from agents.rollout.engines._vllm_transfer import SyncClient
+from agents.rollout.engines._vllm_transfer import SyncClient, _weight_source, sizes
 from agents.rollout.engines._vllm_weights import (
     HEAD,
     WeightSync,
@@ -316,3 +316,30 @@ def test_what_vllm_broke_off_is_no_reply(qwen3_folder: str, finish: str | None) 
         output = SimpleNamespace(token_ids=ids, finish_reason=finish, logprobs=flat)
         expected = Failure(f"vLLM ended the request: {finish}", again=True)
         assert reply_of(output, (), stopper) == expected
+
+
+def test_spread_weights_have_the_size_of_whole_ones():
+    """Under ZeRO-3 a weight is an empty tensor here that knows how many numbers it has."""
+    module = torch.nn.Linear(6, 5, dtype=torch.bfloat16)
+    assert sizes(module) == sizes(SimpleNamespace(model=module)) == [60, 10]
+    for parameter in module.parameters():
+        vars(parameter)["ds_numel"] = parameter.numel()
+        parameter.data = torch.empty(0, dtype=parameter.dtype)
+    assert sizes(module) == [60, 10]
+
+
+def test_what_will_be_sent_is_found_out_once(monkeypatch):
+    """Each time would gather all weights that are spread over processes."""
+    base = SimpleNamespace(ParamMeta=lambda *meta: meta, WeightSource=object)
+    monkeypatch.setitem(sys.modules, "vllm.distributed.weight_transfer.base", base)
+    rounds = []
+
+    def weights(source):
+        rounds.append(source)
+        yield "w", torch.zeros(2, 3)
+
+    source = _weight_source("policy", weights)
+    for _ in range(2):
+        assert source.metadata() == [("w", torch.float32, (2, 3))]
+        assert [name for name, _ in source] == ["w"]
+    assert rounds == ["policy"] * 3
