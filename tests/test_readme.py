@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from agents.config import load
+from agents.train import main as train
 from benchmarks.specs import parse_dataset
 from hrvision_env.__main__ import main
 from hrvision_env.datasets import load as load_dataset
@@ -70,8 +71,12 @@ def test_training_commands_are_valid(command, tmp_path):
     row = '{"images": ["a.jpg"], "question": "?", "answer": "x"}'
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text(row)
-    words = shlex.split(command.replace("path/to/folder", str(tmp_path)))
-    config = load(ROOT / words[3], words[4:])
+    words = shlex.split(command.replace("path/to/folder", str(tmp_path)), comments=True)
+    words = words[words.index("agents.train") + 1 :]
+    if "--plan" in words:
+        assert train([str(ROOT / words[0]), *words[1:]]) == 0
+        return
+    config = load(ROOT / words[0], words[1:])
     assert config.env.get("root", str(tmp_path)) == str(tmp_path)
     assert ("path/to/folder" in command) == ("root" in config.env)
 
@@ -85,8 +90,8 @@ def test_the_datasets_of_the_evaluation_command_are_understood():
 
 
 def test_the_make_targets_exist():
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^make ([\w-]+)", README, re.MULTILINE)) <= targets
 
 
 def test_the_speed_table_is_the_recorded_one():
@@ -140,6 +145,49 @@ def test_the_figures_of_rollouts_are_the_recorded_ones():
     without = vllm["share_of_raw_without_environment"]["median"]
     assert f"{without:.2f} without the environment's seconds" in text
     assert report["image_work"]["once"] is True
+
+
+def table(name):
+    block = README.split(f"{name}: begin -->\n")[1].split("<!--")[0]
+    rows = [line for line in block.splitlines() if line and not line.startswith("|---")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]
+
+
+def test_the_figures_beside_trl_are_the_recorded_ones():
+    report = json.loads((ROOT / "benchmarks/results/training_vs_trl.json").read_text())
+    _, *shown = table("training table")
+    assert [cells[0] for cells in shown] == ["54", "256", "1024"]
+    for tokens, *cells in shown:
+        found = report[tokens]
+        ours, trl = (found["seconds"][side]["step"] for side in ("ours", "trl"))
+        expected = found["expected"]
+        assert cells == [
+            f"{found['step_speedup']:.1f}x",
+            f"{found['update_speedup']:.1f}x",
+            f"{expected['step']:.1f}x / {expected['update']:.1f}x",
+            f"{found['memory_ratio']:.1f}x",
+            f"{ours:.2f} s / {trl:.2f} s",
+        ]
+    gap = max(report[tokens]["gradient_difference"] for tokens, *_ in shown)
+    assert f"agree to {gap:.0e}" in README
+
+
+def test_the_figures_of_growing_cost_are_the_recorded_ones():
+    report = json.loads((ROOT / "benchmarks/results/training_vs_trl.json").read_text())["scaling"]
+    by_question, by_side = report["questions"], report["resolution"]
+    rows = {cells[0]: cells[1:] for cells in table("scaling tables")[:3]}
+    assert rows["questions"] == [*by_question]
+    for half in ("update", "step"):
+        assert rows[f"{half}, s"] == [f"{found[half]:.2f}" for found in by_question.values()]
+    rows = {cells[0]: cells[1:] for cells in table("scaling tables")[3:]}
+    assert rows["side of the image, px"] == [*by_side]
+    assert rows["image tokens"] == [str(found["image_tokens"]) for found in by_side.values()]
+    for half in ("update", "step"):
+        assert rows[f"{half}, s"] == [f"{found[half]:.2f}" for found in by_side.values()]
+    fit = report["fit"]["update"]
+    assert f"({fit['per_question']:.3f} s each, R² {fit['r_squared']:.4f})" in " ".join(
+        README.split()
+    )
 
 
 def test_the_commands_of_the_environment_exist(capsys):
