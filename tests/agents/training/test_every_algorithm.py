@@ -1,6 +1,7 @@
 """What holds for every algorithm under `agents/`: a new package is tested by being there."""
 
 import dataclasses
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_the_published_ones_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_package_says_what_it_is(name):
     text = import_module(f"agents.{name}").__doc__ or ""
-    assert "\n    L " in text or "\n    ∇J" in text
+    assert re.search(r"^ *(L |∇J)", text, re.MULTILINE)
     assert "arXiv" in text or name not in PUBLISHED
     assert get_algorithm(name).name == name
 
