@@ -72,11 +72,16 @@ def test_a_second_run_of_the_same_process_is_refused(tmp_path):
 def test_without_locks_of_the_file_system_a_run_goes_on(tmp_path, monkeypatch):
     import fcntl
 
+    asked = []
+
     def missing(*_):
+        asked.append(True)
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "lockf", missing)
     RunLock(tmp_path).close()
+    assert asked, "the lock was not asked for"
+    RunLock(tmp_path).close()  # and it is free again
 
 
 def test_a_run_in_a_folder_that_is_held_does_not_start(holder, qwen3_folder, tmp_path):
