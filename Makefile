@@ -14,11 +14,12 @@ export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help quickstart test test-slow test-browser test-peers test-vllm test-deepspeed bench-training gpu-check lint format clean
+.PHONY: help quickstart evidence test test-slow test-browser test-peers test-vllm test-deepspeed bench-training gpu-check lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make quickstart   install, train GRPO and MGPO, evaluate both, write a report (about 10 minutes)'
+	@echo 'make evidence     quickstart over three seeds, with ablations and statistics (about 25 minutes)'
 	@echo 'make test         install, run the tests on the CPU, offline'
 	@echo 'make test-slow    the tests that take longer: a million fuzzed replies and the like'
 	@echo 'make test-browser what people see and click, in headless Chromium'
@@ -33,6 +34,9 @@ help:
 
 quickstart: $(STAMP)
 	@$(RUN) -m benchmarks.quickstart
+
+evidence: $(STAMP)
+	@$(RUN) -m benchmarks.evidence
 
 test: $(STAMP)
 	@HF_HUB_OFFLINE=1 WANDB_MODE=offline $(RUN) -m pytest -n auto --maxprocesses 8 $(PYTEST_ARGS)

@@ -33,12 +33,12 @@ from hrvision_env.vector import HighResVQAVectorEnv
 
 from .config import Config, load
 from .failures import FAILURES, told
+from .fingerprint import fingerprint
 from .rollout.archive import Archive, ArchiveError
 from .rollout.engines import Engine
 from .rollout.loop import RolloutStats, play
 from .rollout.stats import kind_of
 from .training.about_run import versions
-from .training.fingerprint import fingerprint
 from .training.interrupt import Interrupt, Interrupted
 from .training.opening import (
     check_engine,

@@ -228,7 +228,7 @@ class Tracking(Section):
     episodes_every: Amount = 25
     """steps between training episodes that are saved with their pictures; 0: never"""
     episodes: Amount = 4
-    """how many of them"""
+    """how many of them; on several devices, of what the first one played"""
 
 
 class Checkpoint(Section):

@@ -6,108 +6,63 @@ can be made again, or for a subset, without the datasets.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scipy.stats import binomtest
+from hrvision_env.diagnostics import Diagnostics, aggregate
+from hrvision_env.records import Outcome
 
-from hrvision_env.actions.answer import AnswerAction, is_explicit, parse
-from hrvision_env.diagnostics import Diagnostics, aggregate, diagnose
-from hrvision_env.grading import grade, grader_names, kinds_of
-from hrvision_env.records import Episode, Outcome, Sample
-
-from .aggregations import AGGREGATIONS, interval, report
-
-Row = dict[str, Any]
+from .rows import Row
+from .statistics import draws, intervals, trainings
+from .statistics.aggregations import AGGREGATIONS, cluster_of, report, units
 
 
-def make_row(
-    agent: str, dataset: str, sample: Sample, episode: Episode, sampled: bool = False
-) -> Row:
-    """One line of `episodes.jsonl`; JSON-able. `sampled`: drawn at a temperature, not greedy."""
-    found = diagnose(sample, episode)
-    return {
-        "agent": agent,
-        "dataset": dataset,
-        "source": sample.source,
-        "sampled": sampled,
-        "question_id": sample.id,
-        "category": list(sample.category),
-        "group_id": sample.group_id,
-        "cycle_id": sample.cycle_id,
-        "gold": list(sample.answers),
-        "n_options": len(sample.options or ()),
-        "correct": episode.correct,
-        "score": episode.reward,
-        "official": official(sample, episode),
-        "valid_box": found.valid_box,
-        "hit": found.hit,
-        "iou": found.iou,
-        "coverage": found.coverage,
-        "box_side": found.box_side,
-        "episode": episode.to_dict(),
-    }
-
-
-def official(sample: Sample, episode: Episode) -> float | None:
-    r"""The score of the same reply by the benchmark's own rules; None where there are none.
-
-    They are made for models that answer with a letter or a sentence, and know nothing of \boxed{}:
-    an answer in \boxed{} or <answer> is taken out before. Those for boxes and points read
-    coordinates in a frame of their own, so they are the environment's affair
-    (`grader="official:..."`).
-    """
-    name = f"official:{sample.source}"
-    if name not in grader_names() or sample.answer_kind in ("box", "points"):
-        return None
-    kinds = kinds_of(name)
-    if kinds is not None and sample.answer_kind not in kinds:
-        return None
-    if episode.outcome is Outcome.ERROR or not episode.turns:
-        return 0.0
-    reply = episode.turns[-1].reply
-    found = parse(reply) if is_explicit(reply) else None
-    return grade(name, sample, found.text if isinstance(found, AnswerAction) else reply).score
-
-
-def wilson(successes: int, n: int) -> list[float]:
+def wilson(successes: float, n: float) -> list[float]:
     """The 95% Wilson score interval of a share, as [low, high]; [0, 1] when n is 0.
 
     >>> [round(x, 4) for x in wilson(80, 100)]
     [0.7112, 0.8666]
     """
-    if n == 0:
-        return [0.0, 1.0]
-    interval = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
+    return list(intervals.wilson(successes, n))
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Accuracy, n, interval, chance, the box measures and the outcomes of one agent's episodes.
 
-    The numbers are those of the greedy episodes; sampled ones add the same under `..._sampled`.
+    The numbers are those of the greedy episodes; sampled ones add the same under `..._sampled`, and
+    `draws`, their avg@k and pass@k (see `draws.report`). `n` counts episodes, `questions` clusters:
+    rotations of a question (`group_id`), and its answers by several trainings, are one.
     `chance` is the expected accuracy of guessing among the options; it is left out when a question
     has none. With several categories also `macro_accuracy` (unweighted mean over the categories;
     `accuracy` is the mean over the episodes) and `categories`, a summary of each.
 
-    Questions that are asked several times (`group_id`) are not independent: where there are some,
-    the interval is a bootstrap over the groups. A dataset of a public benchmark has its
-    `aggregations`, see `aggregations.report`, and `official`, the same by the benchmark's own
-    rules, for comparison with papers. `score` is the mean reward, where a grader gives parts of 1.
+    Answers of one cluster are not independent: where there are some, the interval is a bootstrap
+    over clusters. Of an agent that was trained several times `trainings` says how these differ
+    (see `trainings.spread`), and the interval holds both, other questions and other trainings. A
+    dataset of a public benchmark has its `aggregations`, see `aggregations.report`, and `official`,
+    the same by the benchmark's own rules, for comparison with papers. `score` is the mean reward,
+    where a grader gives parts of 1; `strict` (and `strict_interval`) the accuracy by `strict`,
+    where the environment's grader judges otherwise.
 
     A failed episode (outcome `error`) counts as wrong: leaving it out would flatter the agent.
     `outcomes` counts the greedy ones, `failed_sampled` the sampled ones, where there are some.
 
-    `usage` is what the replies of an agent on a server cost, sampled ones and failed episodes that
-    were played again included: requests, tokens, and the cost where its config has prices.
+    `cost` is what a greedy episode takes, see `cost`. `usage` is what the replies of an agent on a
+    server cost, sampled ones and failed episodes that were played again included: requests, tokens,
+    and the cost where its config has prices.
     """
     summary = _summarise_part(rows)
     usages = [row["usage"] for row in rows if "usage" in row]
     if usages:
         summary["usage"] = add_usage(usages)
     greedy = [row for row in rows if not row["sampled"]]
+    if sampled := draws.report([row for row in rows if row["sampled"]]):
+        summary["draws"] = sampled
+    if spent := cost(greedy):
+        summary["cost"] = spent
     sources = {row["source"] for row in greedy}
     source = sources.pop() if len(sources) == 1 else ""
     if source in AGGREGATIONS:
@@ -143,36 +98,77 @@ def _summarise_part(rows: Sequence[Row]) -> dict[str, Any]:
     summary = _summarise_flat([row for row in rows if not row["sampled"]])
     drawn = [row for row in rows if row["sampled"]]
     if drawn:
-        values = _summarise_flat(drawn)
+        values = _summarise_flat(drawn, bounds=False)
         summary |= {f"{name}_sampled": values[name] for name in SAMPLED if name in values}
         if failed := values["outcomes"].get(Outcome.ERROR, 0):
             summary["failed_sampled"] = failed
     return summary
 
 
-def _summarise_flat(rows: Sequence[Row]) -> dict[str, Any]:
+def _summarise_flat(rows: Sequence[Row], bounds: bool = True) -> dict[str, Any]:
+    """`bounds`: with intervals, which take time."""
     n = len(rows)
-    correct = sum(row["correct"] for row in rows)
     outcomes = Counter(row["episode"]["outcome"] for row in rows)
-    boxes = (
-        Diagnostics(row["valid_box"], row["hit"], row["iou"], row["coverage"], row["box_side"])
-        for row in rows
-    )
     options = [row["n_options"] for row in rows]
     scores = [row["score"] for row in rows]
     soft = {"score": statistics.fmean(scores)} if any(0 < score < 1 for score in scores) else {}
-    groups = Counter(row["group_id"] for row in rows if row["group_id"])
-    repeated = any(count > 1 for count in groups.values())
     guess = {"chance": statistics.fmean(1 / k for k in options)} if n and all(options) else {}
     return {
-        "accuracy": correct / n if n else 0.0,
+        "accuracy": sum(row["correct"] for row in rows) / n if n else 0.0,
         "n": n,
-        "interval": list(interval(rows)) if repeated else wilson(correct, n),
+        "questions": len({cluster_of(row) for row in rows}),
+        **(_intervals(rows) if bounds else {}),
         **soft,
         **guess,
-        **aggregate(boxes),
+        **aggregate(Diagnostics.from_dict(row) for row in rows),
         "outcomes": {str(name): outcomes[name] for name in Outcome if outcomes[name]},
     }
+
+
+def _intervals(rows: Sequence[Row]) -> dict[str, Any]:
+    """Of the accuracy, by the environment's grader and by `strict`; how trainings differ."""
+    if not rows:
+        return {"interval": wilson(0, 0)}
+    found = units("micro", rows)
+    result: dict[str, Any] = {"interval": list(trainings.interval(found))}
+    if several := trainings.spread(found):
+        result["trainings"] = several
+    exact = [row.get("strict") for row in rows]
+    if None not in exact and exact != [float(row["correct"]) for row in rows]:
+        graded = [{**row, "correct": row["strict"]} for row in rows]
+        estimate = trainings.estimate(units("micro", graded))
+        result |= {"strict": estimate["value"], "strict_interval": estimate["interval"]}
+    return result
+
+
+def cost(rows: Sequence[Row]) -> dict[str, float]:
+    """What an episode takes, and what that brings; what nobody counted has no key.
+
+    `image_tokens` (of all images shown), `prompt_tokens` (read, images included, summed over the
+    requests), `sampled_tokens` and `seconds` (its share of the time of its process) are means over
+    the episodes; `correct_per_1k_image_tokens` and `correct_per_second` are right answers over the
+    sum of all.
+
+    >>> found = cost([{"correct": True, "tokens": {"image": 100}, "seconds": 2.0}] * 5)
+    >>> found["image_tokens"], found["correct_per_1k_image_tokens"], found["correct_per_second"]
+    (100.0, 10.0, 0.5)
+    """
+    columns: dict[str, list[float | None]] = {
+        f"{name}_tokens": [row.get("tokens", {}).get(name) for row in rows]
+        for name in ("image", "prompt", "sampled")
+    }
+    columns["seconds"] = [row.get("seconds") for row in rows]
+    known = {
+        name: [value for value in values if value is not None] for name, values in columns.items()
+    }
+    whole = {name: math.fsum(found) for name, found in known.items() if len(found) == len(rows) > 0}
+    result = {name: total / len(rows) for name, total in whole.items()}
+    correct = sum(row["correct"] for row in rows)
+    if whole.get("image_tokens"):
+        result["correct_per_1k_image_tokens"] = 1000 * correct / whole["image_tokens"]
+    if whole.get("seconds"):
+        result["correct_per_second"] = correct / whole["seconds"]
+    return result
 
 
 def summarise_all(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:

@@ -32,10 +32,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from .command import positive
 from .evaluate import make_tasks, run_tasks
+from .manifest import make_manifest
 from .metrics import Row, summarise_all
 from .processes import ROOT, TrainingFailed, TrainingRun, only_one, train
-from .run import make_manifest, positive, write_json
+from .run import write_json
 from .specs import AgentSpec, DatasetSpec, parse_agent, parse_dataset
 
 CONFIGS = {"grpo": ROOT / "configs/grpo_tiny.yaml", "mgpo": ROOT / "configs/mgpo_tiny.yaml"}
@@ -137,9 +139,7 @@ class Quickstart:
         tasks = [
             task
             for dataset in datasets
-            for task in make_tasks(
-                agents, [dataset], self.limits[dataset.name], sampled=True, seed=0
-            )
+            for task in make_tasks(agents, [dataset], self.limits[dataset.name], samples=1, seed=0)
         ]
         folder = self.out / "evaluation"
         shutil.rmtree(folder, ignore_errors=True)
@@ -200,7 +200,7 @@ def make_results(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 def run(quickstart: Quickstart, keep_open: Sequence[int]) -> Path:
     """Everything, in order. Returns the path of the report."""
-    from .quickstart_page import write_report
+    from .pages.quickstart_page import write_report
 
     quickstart.prepare()
     runs = quickstart.train(keep_open)

@@ -1,221 +1,140 @@
-"""One self-contained HTML page: what a page is made of, and how it is written.
+"""Make the report of a folder again from what lies in it, without playing anything.
 
-Whatever a model or a dataset wrote is hostile text: the template escapes everything, loads
-nothing and runs no script.
+    python -m benchmarks.report runs/benchmark
+    python -m benchmarks.report runs/grpo runs/mgpo
+
+Of a benchmark's folder (`episodes.jsonl`, `manifest.json` and, where they are, `sufficiency.jsonl`
+and the numbers in `published`) it writes
+    summary.json       {agent: {dataset: {"accuracy", "n", "interval", ...}}}
+    comparisons.json   every pair of agents, and every ablation with its agent
+    report.html        the same for people
+    episodes.html      the episodes themselves
+and of a training run's folder (`config.yaml`, `metrics.jsonl`) report.html and, where episodes
+were kept, episodes.html. Several training runs are drawn into one figure each: every page then
+shows them all side by side.
+
+The exit code is 2 when a folder holds neither.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import argparse
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from hrvision_env.trace import Trace
+from hrvision_env.viewer import write_viewer
 
-from .plots import DARK, LIGHT, Bar, Panel, bars_png, panel_png
+from .metrics import summarise_all
+from .pages.cells import VIEWER
+from .pages.parts import write_page
+from .pages.run_page import make_page
+from .pages.runs import names_of, read_run
+from .pages.training_page import make_training_page
+from .published import beside, kept
+from .resume import EPISODES, read_rows
+from .statistics.families import compare_all
+from .sufficiency import attach
 
-TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image as data URLs; `dark` may be empty."""
-
-    light: str
-    alt: str
-    dark: str = ""
-    caption: str = ""
-    pixelated: bool = False
-    """Enlarge without smoothing: show the pixels a model saw."""
-
-
-@dataclass(frozen=True)
-class Card:
-    label: str
-    value: str
-    note: str = ""
+REPORT = "report.html"
+SUFFICIENCY = "sufficiency.jsonl"
 
 
-@dataclass(frozen=True)
-class Table:
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class TurnView:
-    text: str
-    reply: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class EpisodeView:
-    """One agent's episode on one question."""
-
-    agent: str
-    outcome: str
-    correct: bool
-    pictures: Sequence[Picture]
-    turns: Sequence[TurnView]
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question and what several agents made of it."""
-
-    id: str
-    text: str
-    options: str
-    gold: str
-    views: Sequence[EpisodeView]
-
-
-@dataclass(frozen=True)
-class Section:
-    title: str
-    paragraphs: Sequence[str] = ()
-    pictures: Sequence[Picture] = ()
-    wide: bool = False
-    """One picture per line instead of a grid."""
-    tables: Sequence[Table] = ()
-    questions: Sequence[Question] = ()
-
-
-@dataclass(frozen=True)
-class Page:
-    title: str
-    lead: str
-    cards: Sequence[Card] = ()
-    sections: Sequence[Section] = field(default_factory=tuple)
-    footer: Sequence[str] = ()
-
-
-def write_page(page: Page, path: Path) -> Path:
-    """Render a page to a file and return its path."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 for a folder that nothing can be made of, told in one line."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(environment.get_template("report.html.j2").render(page=page), "utf-8")
-    return path
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    try:
+        trained = [folder for folder in options.folders if is_training(folder)]
+        for folder in options.folders:
+            print(write_report(folder, beside_it=trained))
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    return 0
 
 
-def data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def write_report(folder: Path, *, beside_it: Sequence[Path] = ()) -> Path:
+    """Write all that people and scripts read of a finished folder; returns the page's path.
+
+    `beside_it`: the folders of other training runs, for the page of a training run. Raises
+    ValueError for a folder of neither kind and for files that cannot be read.
+    """
+    if is_benchmark(folder):
+        return _benchmark(folder)
+    if is_training(folder):
+        others = [path for path in beside_it if path.resolve() != folder.resolve()]
+        return _training(folder, others)
+    raise ValueError(
+        f"{folder}: holds no run; expected manifest.json and {EPISODES} of a benchmark, or "
+        "config.yaml and metrics.jsonl of a training run"
+    )
 
 
-def panel_picture(panel: Panel, caption: str = "") -> Picture:
-    light, dark = (data_url(panel_png(panel, theme)) for theme in (LIGHT, DARK))
-    return Picture(light, f"{panel.title} over training steps", dark, caption)
+def is_benchmark(folder: Path) -> bool:
+    """Whether a benchmark was played into a folder."""
+    return (folder / "manifest.json").is_file() and (folder / EPISODES).is_file()
 
 
-def bars_picture(bars: Sequence[Bar], chance: float | None, caption: str = "") -> Picture:
-    light, dark = (data_url(bars_png(bars, theme, chance)) for theme in (LIGHT, DARK))
-    alt = ", ".join(f"{bar.label} {100 * bar.value:.1f}%" for bar in bars)
-    return Picture(light, alt, dark, caption)
+def is_training(folder: Path) -> bool:
+    """Whether something was trained in a folder."""
+    return (folder / "config.yaml").is_file() and (folder / "metrics.jsonl").is_file()
 
 
-COLUMNS: Mapping[str, str] = {
-    "score": "mean score",
-    "valid_box_rate": "valid boxes",
-    "hit_rate": "hit rate",
-    "hit_rate_greedy": "hit rate, greedy",
-    "hit_rate_sampled": "hit rate, sampled",
-    "iou": "IoU",
-    "coverage": "coverage",
-    "box_side": "box side, ‰",
-}
+def _benchmark(folder: Path) -> Path:
+    rows = read_rows(folder)
+    manifest = _read_manifest(folder / "manifest.json")
+    summaries = summarise_all(rows)
+    if (folder / SUFFICIENCY).is_file():
+        attach(summaries, rows, read_rows(folder, SUFFICIENCY))
+    comparisons = compare_all(rows, manifest["agents"])
+    published = beside(summaries, manifest, kept(folder))
+    write_json(folder / "summary.json", summaries)
+    write_json(folder / "comparisons.json", comparisons)
+    page = make_page(summaries, comparisons, published, manifest)
+    write_viewer(Trace(folder), folder / VIEWER)
+    return write_page(page, folder / REPORT)
 
 
-def summary_table(summaries: Mapping[str, Mapping[str, Any]], first: str = "agent") -> Table:
-    """Accuracy with n and interval, how many of the n failed, where some did, then those box
-    measures that any of the rows has."""
-    columns = [name for name in COLUMNS if any(name in s for s in summaries.values())]
-    failed = any(map(failures, summaries.values()))
-    header = [first, "accuracy", "95% interval", "n", *(["failed"] if failed else [])]
-    rows = []
-    for label, summary in summaries.items():
-        low, high = summary["interval"]
-        cells = [label, percent(summary["accuracy"]), f"{percent(low)} – {percent(high)}"]
-        cells += [str(summary["n"]), *([_failed_text(summary)] if failed else [])]
-        rows.append([*cells, *(_cell(name, summary) for name in columns)])
-    return Table([*header, *(COLUMNS[name] for name in columns)], rows)
+def _training(folder: Path, others: Sequence[Path]) -> Path:
+    folders = [folder, *others]
+    runs = [read_run(path, name) for path, name in zip(folders, names_of(folders), strict=True)]
+    if runs[0].episodes:
+        write_viewer(Trace(folder), folder / VIEWER)
+    return write_page(make_training_page(runs[0], runs[1:]), folder / REPORT)
 
 
-def failures(summary: Mapping[str, Any]) -> int:
-    """Episodes that ended with an error, sampled ones included."""
-    return summary.get("outcomes", {}).get("error", 0) + summary.get("failed_sampled", 0)
-
-
-def failed_line(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line when any episode failed: the accuracies then say less than they seem to."""
-    parts = [f"{label} {failures(s)}" for label, s in summaries.items() if failures(s)]
-    if not parts:
-        return []
-    return [
-        f"Episodes failed: {', '.join(parts)}. They count as wrong answers, so these accuracies "
-        "are lower bounds; --resume plays them again."
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Raises ValueError for what is no manifest of ours."""
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    missing = [
+        key
+        for key in ("agents", "datasets", "seed", "versions")
+        if not isinstance(manifest, dict) or key not in manifest
     ]
+    if missing:
+        raise ValueError(f"{path}: misses {', '.join(missing)}; expected a benchmark's manifest")
+    return dict(manifest)
 
 
-def _failed_text(summary: Mapping[str, Any]) -> str:
-    drawn = summary.get("failed_sampled", 0)
-    greedy = failures(summary) - drawn
-    return f"{greedy} + {drawn} sampled" if drawn else str(greedy)
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON by one rename: whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.part")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    unfinished.write_text(text, "utf-8", "backslashreplace")
+    unfinished.replace(path)
 
 
-def aggregation_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The numbers that the benchmark reports by name, each with its interval; "partial" where the
-    questions asked are not all that the name stands for. A second row per agent: the same replies
-    by the benchmark's own rules."""
-    parts: dict[str, Mapping[str, Any]] = {}
-    for label, summary in summaries.items():
-        parts[label] = summary.get("aggregations", {})
-        if "official" in summary:
-            parts[f"{label}, official rules"] = summary["official"]
-    names = list(dict.fromkeys(name for part in parts.values() for name in part))
-    rows = [
-        [label, *(_aggregated(part.get(name)) for name in names)] for label, part in parts.items()
-    ]
-    return Table(["agent", *names], rows)
-
-
-def _aggregated(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return "–"
-    if "value" not in found:
-        return "partial"
-    low, high = found["interval"]
-    return f"{percent(found['value'])} ({percent(low)} – {percent(high)})"
-
-
-def usage_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table | None:
-    """What the agents on a server cost; None when there is none."""
-    used = {label: s["usage"] for label, s in summaries.items() if "usage" in s}
-    names = list(dict.fromkeys(name for usage in used.values() for name in usage))
-    header = ["agent", *(name.replace("_", " ") for name in names)]
-    rows = [[label, *(_amount(usage.get(name)) for name in names)] for label, usage in used.items()]
-    return Table(header, rows) if used else None
-
-
-def _amount(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f}%"
-
-
-def _cell(name: str, summary: Mapping[str, Any]) -> str:
-    if name not in summary:
-        return "–"
-    return f"{summary[name]:.0f}" if name == "box_side" else percent(summary[name])
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,9 +1,9 @@
 """Go on with a benchmark that was interrupted: what is there, what may be kept, what is missing.
 
-Kept are the rows of `episodes.jsonl` of the same agent, dataset, question and way of drawing.
-Episodes that failed (outcome `error`) are played again: a failure is no answer, and a server that
-was away is the usual reason to go on. Their rows stay until the new ones are there, which then
-count what the failed ones cost as well. A last line that was cut off is dropped.
+Kept are the rows of the same agent, training, dataset, question and draw. Episodes that failed
+(outcome `error`) are played again, with the other draws of their question: a failure is no answer,
+and a server that was away is the usual reason to go on. Their rows stay until the new ones are
+there, which then count what the failed ones cost as well. A last line that was cut off is dropped.
 """
 
 from __future__ import annotations
@@ -14,10 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .evaluate import Task
-from .metrics import Row, add_usage
+from .metrics import add_usage
+from .rows import Key, Row, line_of, row_key
+from .tasks import Task
 
 EPISODES = "episodes.jsonl"
+
+Keys = tuple[str, ...]
+"""Where a value stands in nested mappings."""
+
+FREE = ("machine", "git", "command", "workers", "pictures", "ablations")
+"""Parts of a manifest that may be others when a run goes on; what they were before is noted."""
+
+NAMED = {"agents": "agent", "datasets": "dataset"}
+"""Parts that hold something by name: with no answer yet, it may be anything, or gone."""
 
 
 def check_same(
@@ -25,32 +35,38 @@ def check_same(
 ) -> list[dict[str, Any]]:
     """Compare with the manifest of the run in a folder, if there are rows. Raises ValueError.
 
-    The machine may be another one, so may those options of an agent's engine that change no
-    reply (`agents` holds their names), and all of an agent that has no answer yet. Returns what
-    differed of the former two: the values before, of each time, for the manifest's `earlier`.
+    What `FREE` names may be something else, so may an agent's device and those options of its
+    engine that change no reply (`agents` holds their names), and all of an agent or a dataset that
+    has no answer yet: both may be added. Returns what differed of the former: the values before, of
+    each time, for the manifest's `earlier`.
     """
-    bound = {row["agent"] for row in rows if not is_failed(row) or has_cost(row)}
-    if not bound:
+    answers = [row for row in rows if not is_failed(row) or has_cost(row)]
+    if not answers:
         return []
+    bound = {(part, row[name]) for row in answers for part, name in NAMED.items()}
     path = out / "manifest.json"
     if not path.is_file():
         raise ValueError(f"--resume: {out} has episodes and no manifest.json to compare with")
     before = dict(_read_json(path))
     earlier = before.pop("earlier", [])
-    old, new = flat(before), flat(json.loads(json.dumps(manifest)))
+    now = json.loads(json.dumps(manifest))
+    for side in (before, now):
+        side.pop("notes", None)  # made of the rest
+    if before.get("sufficiency") is None:  # it may come afterwards
+        now = {key: value for key, value in now.items() if key not in ("sufficiency", "reference")}
+        before.pop("sufficiency", None)
+    old, new = flat(before), flat(now)
     differ = [
         key
         for key in sorted({*old, *new})
-        if _shown(old, key) != _shown(new, key) and not (key[0] == "agents" and key[1] not in bound)
+        if _shown(old, key) != _shown(new, key) and (key[0] not in NAMED or key[:2] in bound)
     ]
-    options = {("agents", name, "engine", key) for name, keys in agents.items() for key in keys}
-    free = {key for key in differ if key[0] == "machine" or key[:4] in options}
-    lines = [
-        f"  {'.'.join(key)}: {_shown(old, key)} before, {_shown(new, key)} now"
-        for key in differ
-        if key not in free
-    ]
-    if lines:
+    options: set[Keys] = {
+        ("agents", name, "engine", key) for name, keys in agents.items() for key in keys
+    }
+    options |= {("agents", name, "device") for name in agents}
+    free = {key for key in differ if key[0] in FREE or key[:4] in options}
+    if lines := _told([key for key in differ if key not in free], old, new):
         raise ValueError(
             f"--resume: the run in {out} was started with something else; expected the same, or "
             "another folder\n" + "\n".join(lines)
@@ -59,7 +75,7 @@ def check_same(
     return [*earlier, *([changed] if changed else [])]
 
 
-def flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+def flat(value: Any, at: Keys = ()) -> dict[Keys, Any]:
     """Nested mappings by path.
 
     >>> flat({"a": {"b": 1}, "c": [2]})
@@ -72,14 +88,36 @@ def flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     }
 
 
-def _shown(values: Mapping[tuple[str, ...], Any], key: tuple[str, ...]) -> str:
+def _told(keys: Sequence[Keys], old: Mapping[Keys, Any], new: Mapping[Keys, Any]) -> list[str]:
+    """What differs, a line each; one for all of an agent or a dataset that is not in both."""
+    parts = [{key[: _depth(key)] for key in side} for side in (old, new)]
+    lines: dict[str, None] = {}
+    for key in keys:
+        part = key[: _depth(key)]
+        if part == key or all(part in side for side in parts):
+            line = f"{'.'.join(key)}: {_shown(old, key)} before, {_shown(new, key)} now"
+        else:
+            when = "before, not now" if part in parts[0] else "now, not before"
+            line = f"{' '.join([NAMED.get(part[0], part[0]), *part[1:]])}: {when}"
+        lines[f"  {line}"] = None
+    return list(lines)
+
+
+def _depth(key: Keys) -> int:
+    """How much of a path names what it belongs to."""
+    if key[0] in NAMED:
+        return 2
+    return 1 if key[0] == "reference" else len(key)
+
+
+def _shown(values: Mapping[Keys, Any], key: Keys) -> str:
     return repr(values[key]) if key in values else "nothing"
 
 
-def read_rows(out: Path) -> list[Row]:
-    """What was played, each question once. Raises ValueError for a line other than the last that
+def read_rows(out: Path, name: str = EPISODES) -> list[Row]:
+    """What was played, each episode once. Raises ValueError for a line other than the last that
     is no row."""
-    path = out / EPISODES
+    path = out / name
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")
@@ -93,23 +131,23 @@ def read_rows(out: Path) -> list[Row]:
                 break
             raise ValueError(
                 f"{path}, line {number}: not a row of this program ({error!r}); expected a JSON "
-                "object with agent, dataset, sampled and index"
+                "object with agent, dataset, training, sampled, draw, index and episode"
             ) from None
         rows.append(row)
     return once(rows)
 
 
-def write_rows(out: Path, rows: Sequence[Row]) -> None:
+def write_rows(out: Path, rows: Sequence[Row], name: str = EPISODES) -> None:
     """Replace the file by one rename."""
-    path = out / EPISODES
+    path = out / name
     unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with unfinished.open("wb") as file:
+        file.writelines(line_of(row) for row in rows)
     unfinished.replace(path)
 
 
 def once(rows: Sequence[Row]) -> list[Row]:
-    """Each question once: its last row counts, with the usage of all."""
+    """Each episode once: its last row counts, with the usage of all."""
     found: dict[Key, Row] = {}
     for row in rows:
         before = found.pop(row_key(row), {})
@@ -134,23 +172,11 @@ def _read_json(path: Path) -> Any:
         raise ValueError(f"--resume: {path}: not JSON ({error})") from None
 
 
-Key = tuple[str, str, bool, int]
-
-
-def row_key(row: Row) -> Key:
-    """Whose answer to which question a row is."""
-    return row["agent"], row["dataset"], row["sampled"], row["index"]
-
-
-def _keys(task: Task) -> list[Key]:
-    return [(task.agent.name, task.dataset.name, task.sampled, n) for n in task.questions]
-
-
 def remaining(tasks: Sequence[Task], rows: Sequence[Row]) -> list[Task]:
-    """The tasks without the questions that have a row."""
+    """The tasks without the questions that have all their rows."""
     there = {row_key(row) for row in rows}
     left = [
-        replace(task, questions=tuple(k[-1] for k in _keys(task) if k not in there))
+        replace(task, questions=tuple(n for n in task.questions if not there >= {*task.keys_of(n)}))
         for task in tasks
     ]
     return [task for task in left if task.questions]
@@ -159,4 +185,4 @@ def remaining(tasks: Sequence[Task], rows: Sequence[Row]) -> list[Task]:
 def in_order(tasks: Sequence[Task], rows: Sequence[Row]) -> list[Row]:
     """The rows of the tasks in the tasks' order, each once."""
     found = {row_key(row): row for row in once(rows)}
-    return [found[key] for task in tasks for key in _keys(task) if key in found]
+    return [found[key] for task in tasks for key in task.row_keys() if key in found]

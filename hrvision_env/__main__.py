@@ -4,7 +4,9 @@
     python -m hrvision_env check HighResVQA-v0     does an environment keep its promises?
     python -m hrvision_env play                    answer questions yourself, in the terminal
     python -m hrvision_env play --web              ... or in a browser, with the mouse
-    python -m hrvision_env view runs/trace         episodes as one page
+    python -m hrvision_env view runs/trace         episodes as a page, for thousands of them
+    python -m hrvision_env view runs/trace --single  ... as one file, for sending
+    python -m hrvision_env view runs/a runs/b --out both.html  ... two of them, to compare
     python -m hrvision_env data inspect photos     what a data set holds; also convert, leaks, split
 
 Arguments of the environment are given as --key value: --dataset jsonl --root photos.
@@ -32,7 +34,7 @@ from .env import HighResVQAEnv
 from .play import Game, play, serve
 from .rendering import visible
 from .trace import Trace, TraceWriter
-from .viewer import LIMIT, WITH_IMAGES, write_page
+from .viewer import LIMIT, VIEWER_LIMIT, WITH_IMAGES, write_page, write_viewer
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -100,25 +102,37 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--trace", type=Path, help="folder to which finished episodes are added")
     command.set_defaults(run=_play, takes_options=True)
 
-    command = commands.add_parser("view", help="episodes as one HTML page", allow_abbrev=False)
-    command.add_argument("path", type=Path, help="episodes.jsonl, or the folder that holds it")
-    command.add_argument("--out", type=Path, help="the page (default: episodes.html beside them)")
+    _add_view(commands)
+    data.add_parser(commands, _number)
+    return parser
+
+
+def _add_view(commands: Any) -> None:
+    command = commands.add_parser("view", help="episodes as an HTML page", allow_abbrev=False)
+    command.add_argument(
+        "path", type=Path, nargs="+", help="episodes.jsonl, or the folder that holds it"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        help="the page (default: episodes.html beside them; needed with several paths); the folder "
+        "NAME_files belongs to it",
+    )
     command.add_argument("--open", action="store_true", help="open it in the browser")
+    command.add_argument(
+        "--single", action="store_true", help="everything in one file, for sending it to somebody"
+    )
     command.add_argument(
         "--limit",
         type=_number(1, math.inf),
-        default=LIMIT,
-        help=f"episodes at most (default: {LIMIT})",
+        help=f"episodes at most (default: {VIEWER_LIMIT}, with --single {LIMIT})",
     )
     command.add_argument(
         "--images",
         type=_number(0, math.inf),
-        default=WITH_IMAGES,
-        help=f"how many of them with their pictures (default: {WITH_IMAGES})",
+        help=f"with --single: how many of them with their pictures (default: {WITH_IMAGES})",
     )
     command.set_defaults(run=_view)
-    data.add_parser(commands, _number)
-    return parser
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -172,13 +186,22 @@ def _play_in_terminal(game: Game, out: Path | None) -> None:
 
 
 def _view(options: argparse.Namespace) -> int:
-    trace = Trace(options.path)
-    out = options.out or trace.path.with_suffix(".html")
-    written = write_page(trace, out, limit=options.limit, with_images=options.images)
-    for broken in trace.broken[:5]:
-        print(visible(str(broken)), file=sys.stderr)
-    if trace.broken:
-        print(f"{len(trace.broken)} lines could not be read", file=sys.stderr)
+    traces = [Trace(path) for path in options.path]
+    if len(traces) > 1 and options.out is None:
+        raise ValueError("--out: needed with several paths, for the page of all of them")
+    out = options.out or traces[0].path.with_suffix(".html")
+    if options.images is not None and not options.single:
+        raise ValueError("--images: is for --single; else pictures are shown where they lie")
+    if options.single:
+        images = WITH_IMAGES if options.images is None else options.images
+        written = write_page(traces, out, limit=options.limit or LIMIT, with_images=images)
+    else:
+        written = write_viewer(traces, out, limit=options.limit or VIEWER_LIMIT)
+    broken = [line for trace in traces for line in trace.broken]
+    for line in broken[:5]:
+        print(visible(str(line)), file=sys.stderr)
+    if broken:
+        print(f"{len(broken)} lines could not be read", file=sys.stderr)
     left = f", {written.left_out} left out by --limit" if written.left_out else ""
     print(f"{written.path}: {written.episodes} episodes, {written.with_images} with pictures{left}")
     if options.open:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from . import rendering
 from .actions.rules import BoxRules
 from .checks import check_arguments, check_render_mode
+from .crops import Cropper
 from .datasets import Dataset
 from .dialogues import Dialogue, Setup
 from .grading import prepare
@@ -120,6 +121,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     | `box_small` | `"refuse"` | or `grow`: a smaller box grows to that size |
     | `box_outside` | `None` | `refuse` or `clamp`; `None`: strict refuses, lenient clamps |
     | `max_aspect` | 100 | boxes this thin, or thinner, are refused |
+    | `crop` | `"real"` | or `none`, `blank`, `random`, `oracle`, `shuffled`: see `crops.py` |
     | `crop_margin` | 0 | added to each side before cutting, in shares of the box's sides |
     | `point_side` | `None` | read points too: each asks for the square of this share of the |
     | | | shown image's shorter side; `None`: points are no boxes |
@@ -172,6 +174,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
         box_small: str = "refuse",
         box_outside: str | None = None,
         max_aspect: float = 100,
+        crop: str = "real",
         crop_margin: float = 0,
         point_side: float | None = None,
         grader: str = "strict",
@@ -196,19 +199,18 @@ class HighResVQAEnv(gym.Env[Observation, str]):
             max_aspect=max_aspect,
             point_side=point_side,
         )
-        make_dialogue = resolve("hrvision_env.dialogues", dialogue, "Dialogue")
         box = (box_dialect, box_form, box_frame, max_boxes)
         setup = Setup(prompt, max_turns, *box, show_options, points=point_side is not None)
-        talk: Dialogue = make_dialogue(setup)
+        talk: Dialogue = resolve("hrvision_env.dialogues", dialogue, "Dialogue")(setup)
         grade, kinds = prepare(grader)
         self.questions = Questions(dataset, split, dataset_options, also=_ARGUMENTS)
-        setting = Setting(dialogue, prompt, talk.max_turns, expose_target, grader)
+        setting = Setting(dialogue, prompt, talk.max_turns, expose_target, grader, crop)
         store = ImageStore(image_cache_mb << 20)
-        self.referee = Referee(setting, talk, rules, grade, store, budget, crop_margin, kinds)
+        cropper = Cropper(crop, store, budget, self.questions, crop_margin)
+        self.referee = Referee(setting, talk, rules, grade, store, budget, cropper, kinds)
         self.action_space = UnicodeText()
-        self.observation_space = spaces.Dict(
-            [("text", UnicodeText()), ("images", spaces.Sequence(ImageSpace(factor, max_pixels)))]
-        )
+        images = spaces.Sequence(ImageSpace(factor, max_pixels))
+        self.observation_space = spaces.Dict([("text", UnicodeText()), ("images", images)])
         self._running: Running | None = None
         self._window: rendering.Window | None = None
 
@@ -313,7 +315,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
         reported by the `reset` that needs it.
         """
         refs = [ref for sample in self.questions.named(questions) for ref in sample.images]
-        crops = self.referee.setting.max_turns > 1
+        crops = self.referee.setting.max_turns > 1 and not self.referee.cropper.hides
         self.referee.store.prefetch(refs, self.referee.budget, originals=crops)
 
     def play(self, running: Running) -> tuple[Observation, Info]:
@@ -329,8 +331,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
     def sibling(self) -> HighResVQAEnv:
         """Another environment with the same arguments that shares datasets and image cache."""
         twin = copy.copy(self)
-        twin._running = twin._window = None
-        twin._np_random = None
+        twin._running = twin._window = twin._np_random = None
         twin.action_space = copy.deepcopy(self.action_space)
         twin.observation_space = copy.deepcopy(self.observation_space)
         return twin
@@ -339,8 +340,7 @@ class HighResVQAEnv(gym.Env[Observation, str]):
 
     def _show(self) -> None:
         if self.render_mode == "human":
-            if self._window is None:
-                self._window = rendering.Window()
+            self._window = self._window or rendering.Window()
             self._window.show(rendering.draw(self._running, self.referee.rules))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -211,6 +211,16 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A part of an original that was shown for a box instead of the box's own region."""
+
+    region: Box
+    """In pixels of the original, cut to it."""
+    question_id: str = ""
+    """The other question whose image it is a part of; empty: the episode's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One user turn, the agent's reply to it and what the environment made of the reply."""
 
@@ -228,6 +238,9 @@ class Turn:
     fresh: bool = False
     """This user turn began a new conversation: the agent saw nothing of what came before."""
     stop_reason: str = ""
+    shown: tuple[Excerpt, ...] = ()
+    """What the crops are parts of, one per crop, where they are not those of the boxes (the
+    environment's `crop` is random, oracle or shuffled)."""
 
     @property
     def box(self) -> Box | None:
@@ -257,6 +270,8 @@ class Episode:
     reward: float = 0.0
     answer: str = ""
     error: str = ""
+    crop: str = "real"
+    """What came back for a box: a name in `crops.CROPS`."""
 
     @property
     def correct(self) -> bool:
@@ -274,10 +289,16 @@ class Episode:
     def from_dict(cls, data: Mapping[str, Any]) -> Episode:
         def turn(d: Mapping[str, Any]) -> Turn:
             boxes = tuple(Box(**box) for box in d["boxes"])
-            sizes = tuple((wide, high) for wide, high in d["crop_sizes"])
-            return Turn(
-                **{**d, "boxes": boxes, "box_raw": tuple(d["box_raw"]), "crop_sizes": sizes}
-            )
+            read = {
+                "boxes": boxes,
+                "box_raw": tuple(d["box_raw"]),
+                "crop_sizes": tuple((wide, high) for wide, high in d["crop_sizes"]),
+                "shown": tuple(
+                    Excerpt(**{**part, "region": Box(**part["region"])})
+                    for part in d.get("shown", ())
+                ),
+            }
+            return Turn(**{**d, **read})
 
         return cls(
             **{

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from .actions.box import PARSERS
 from .actions.rules import BoxRules
 from .answers import relative
+from .crops import Cropper, without_images
 from .dialogues import IMAGE_MARKER, Dialogue, End, Reply, UserTurn
 from .grading import Grader, Verdict
 from .images import Budget, ImageStore
-from .records import Box, Outcome, Sample, Turn
+from .records import Outcome, Sample, Turn
 from .running import Running, Setting, Shown
 
 
@@ -24,13 +25,13 @@ class Referee:
     grade: Grader
     store: ImageStore
     budget: Budget
-    crop_margin: float = 0.0
-    """Added on every side of a box before it is cut out, in shares of the box's sides."""
+    cropper: Cropper
     kinds: frozenset[str] | None = None
     """The answer kinds that the grader serves; None: all."""
 
     def check(self, sample: Sample) -> None:
-        """Raise ValueError for a question that the grader cannot grade."""
+        """Raise ValueError for a question that the grader cannot grade, or without the crops."""
+        self.cropper.check(sample)
         if self.kinds is not None and sample.answer_kind not in self.kinds:
             raise ValueError(
                 f"grader {self.setting.grader!r}: question {sample.id!r}: got answer_kind "
@@ -118,11 +119,15 @@ class Referee:
 
     def _say(self, running: Running, user: UserTurn, images: tuple[Shown, ...]) -> None:
         markers = user.text.count(IMAGE_MARKER)
-        if markers != len(images):
+        hidden = user.show == "crops" and self.cropper.hides
+        expected = len(running.turns[-1].boxes) if hidden else len(images)
+        if markers != expected:
             raise ValueError(
                 f"dialogue {self.setting.dialogue!r}, turn {len(running.turns)}: its text has "
-                f"{markers} {IMAGE_MARKER} markers, expected {len(images)}, one per image shown"
+                f"{markers} {IMAGE_MARKER} markers, expected {expected}, one per image shown"
             )
+        if hidden:
+            user = replace(user, text=without_images(user.text), show="nothing")
         running.say(user, images)
 
     def _images(self, running: Running, user: UserTurn) -> tuple[Shown, ...]:
@@ -131,19 +136,14 @@ class Referee:
         if user.show == "views":
             return running.views
         turn = running.turns[-1]
-        crops = tuple(self._crop(running.sample, box) for box in turn.boxes)
-        turn = replace(turn, crop_sizes=tuple(crop.image.size for crop in crops))
+        crops = self.cropper.cut(running.sample, turn.boxes, len(running.turns) - 1)
+        turn = replace(
+            turn,
+            crop_sizes=tuple(crop.image.size for crop in crops),
+            shown=tuple(crop.excerpt for crop in crops if crop.excerpt is not None),
+        )
         running.boxed = running.turns[-1] = turn
         return crops
-
-    def _crop(self, sample: Sample, box: Box) -> Shown:
-        wide, high = box.width * self.crop_margin, box.height * self.crop_margin
-        region = replace(
-            box, x1=box.x1 - wide, y1=box.y1 - high, x2=box.x2 + wide, y2=box.y2 + high
-        )
-        return Shown(
-            *self.store.crop(sample.images[box.image_index], region, self.budget, sample.id)
-        )
 
     def _finish(self, running: Running, end: End) -> None:
         if end is End.UNANSWERED:

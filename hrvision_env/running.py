@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL import Image
 
 from .dialogues import UserTurn
 from .images import Frame
-from .records import Episode, Outcome, Sample, Turn
+from .records import Episode, Excerpt, Outcome, Sample, Turn
 
 Observation = dict[str, Any]
 Info = dict[str, Any]
@@ -23,6 +23,8 @@ class Shown:
     frame: Frame
     turn: int = 0
     """The user turn that showed it, counted from 0."""
+    excerpt: Excerpt | None = None
+    """What it shows, where that is not the region of the box that it was shown for."""
 
     @property
     def is_crop(self) -> bool:
@@ -38,6 +40,7 @@ class Setting:
     max_turns: int
     expose_target: bool
     grader: str = "strict"
+    crop: str = "real"
 
 
 @dataclass(slots=True)
@@ -83,7 +86,7 @@ class Running:
         if user.fresh:
             self.start = len(self.shown)
         turn = len(self.turns)
-        self.shown.extend(Shown(shown.image, shown.frame, turn) for shown in images)
+        self.shown.extend(replace(shown, turn=turn) for shown in images)
 
     def fail(self, error: str) -> None:
         """End with outcome `error`."""
@@ -111,6 +114,7 @@ class Running:
             reward=self.reward,
             answer=self.answer,
             error=self.error,
+            crop=self.setting.crop,
         )
 
     def info(self) -> Info:

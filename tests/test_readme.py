@@ -12,6 +12,7 @@ from PIL import Image
 
 from agents.config import load
 from agents.train import main as train
+from benchmarks.evidence_result import tables
 from benchmarks.specs import parse_dataset
 from hrvision_env.__main__ import main
 from hrvision_env.datasets import load as load_dataset
@@ -188,6 +189,25 @@ def test_the_figures_of_growing_cost_are_the_recorded_ones():
     assert f"({fit['per_question']:.3f} s each, R² {fit['r_squared']:.4f})" in " ".join(
         README.split()
     )
+
+
+AT_CHANCE = 0.15
+"""How far above chance an agent may still be, by the upper end of its interval."""
+
+
+def test_the_evidence_is_the_recorded_one():
+    evidence = json.loads((ROOT / "benchmarks/results/evidence.json").read_text())
+    block = README.split("evidence tables: begin -->\n")[1].split("<!--")[0]
+    assert block == tables(evidence)
+    for found in evidence["uses_the_crop"].values():  # as its text says
+        for one in (found["mgpo"]["blank"], found["mgpo"]["shuffled"]):
+            assert one["at_chance"] and one["at_most"] < one["chance"] + AT_CHANCE
+    for part, found in evidence["results"].items():
+        crops = evidence["ablations"][part]["mgpo"]["crop"]
+        assert crops["oracle"]["accuracy"] > 0.95
+        assert abs(found["mgpo"]["sufficiency"]["value"] - found["mgpo"]["accuracy"]) < 0.1
+        low, high = evidence["ablations"][part]["mgpo"]["options"]["1"]["interval"]
+        assert low <= found["mgpo"]["chance"] <= high
 
 
 def test_the_commands_of_the_environment_exist(capsys):

@@ -9,11 +9,11 @@ from hrvision_env.curation.facts import facts
 
 from ..config import Config, changed
 from ..devices import dtype_of
+from ..fingerprint import fingerprint
 from ..vlm import VLM
 from .about_run import describe_run
 from .algorithm import get_algorithm
 from .evaluation import Evaluator
-from .fingerprint import fingerprint
 from .health import Health
 from .opening import dialect_warnings
 from .ranks import Ranks

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hrvision_env.trace import Piece
+
 from ..config import Config
 from ..rollout.loop import Group
 from .algorithm import get_algorithm
 from .checkpoint import STATE, load_optimizer, read_state
 from .credit import credit
 from .opening import load_policy, open_optimizer, turns_of
+from .pieces import Worth, pieces_of, worth_of
 from .ranks import ALONE, Ranks
 from .rng import own_rng, restore_rng, rng_state
 from .update import Updater
@@ -54,6 +57,8 @@ class Learner:
         """Random number generators after the last step."""
         self.empty_steps = 0
         """So many of the last steps in a row had nothing to train on; the trainer counts them."""
+        self.worth: Worth = {}
+        """What the sampled tokens of the last step were worth; this process's share of them."""
 
     def plan(self, steps: int) -> None:
         """Say of how many steps the run will be."""
@@ -68,6 +73,7 @@ class Learner:
         restore_rng(self.rng)
         self.updater.tried = None
         credited, told = credit(groups, self.algorithm, self.options, self.ranks)
+        self.worth = worth_of(credited)
         place = {group.name: self.ranks.place(n) for n, group in enumerate(groups)}
         places = [place[siblings[0].trajectory.group] for siblings in credited]
         with self._guarded():
@@ -75,6 +81,10 @@ class Learner:
         self.step += 1
         self.rng = rng_state()
         return {**metrics, **told}
+
+    def pieces(self, group: Group, member: int) -> tuple[tuple[Piece, ...], ...]:
+        """The tokens of an episode of the last step, with what they were worth; for people."""
+        return pieces_of(group, member, self.policy.codec, self.worth)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

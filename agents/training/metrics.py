@@ -41,8 +41,9 @@ STAGES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         },
     ),
     "grounding": (
-        "Where the episodes looked: the last valid box against the gold box. Without a box they "
-        "count 0, except in `box_side`. Rows of `train` hold the `sampled` ones.",
+        "Where the episodes looked: the last valid box against the gold box, or all boxes where it "
+        "says so. Without a box they count 0, except in `box_side` and `box_area`. Rows of `train` "
+        "hold the `sampled` ones.",
         {
             "valid_box_rate": (SHARE, "episodes with a valid box (evaluation: greedy)"),
             "valid_box_rate_sampled": (SHARE, "the same of sampled episodes in evaluation"),
@@ -54,6 +55,18 @@ STAGES: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "coverage_sampled": (SHARE, "the same, sampled"),
             "box_side": ("per mille", "side of the box, of the side of its image, greedy"),
             "box_side_sampled": ("per mille", "the same, sampled"),
+            "crops_per_episode": ("crops", "shown to the agent, mean over episodes, greedy"),
+            "crops_per_episode_sampled": ("crops", "the same, sampled"),
+            "box_area": (SHARE, "area of a box, of its image's, mean over all boxes, greedy"),
+            "box_area_sampled": (SHARE, "the same, sampled"),
+            "crop_recall": (SHARE, "part of the gold area that all boxes cover together, greedy"),
+            "crop_recall_sampled": (SHARE, "the same, sampled"),
+            "best_iou": (SHARE, "best intersection over union of any box with gold, greedy"),
+            "best_iou_sampled": (SHARE, "the same, sampled"),
+            "iogt_rate": (SHARE, "gold boxes of which one box covers more than 0.3, greedy"),
+            "iogt_rate_sampled": (SHARE, "the same, sampled"),
+            "shown_gold": (SHARE, "part of the gold area that a replaced crop showed, greedy"),
+            "shown_gold_sampled": (SHARE, "the same, sampled"),
         },
     ),
     "credit": (

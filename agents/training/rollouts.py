@@ -15,12 +15,12 @@ from hrvision_env.vector import HighResVQAVectorEnv
 
 from ..config import Config, ConfigError
 from ..devices import dtype_of
+from ..fingerprint import fingerprint
 from ..rollout.archive import Archive, ArchiveError, OtherRollouts, jsonable
 from ..rollout.contract import TokenRules
 from ..rollout.engines import Engine, Sampling
 from ..rollout.loop import Group, RolloutStats, rollout
 from ..rollout.packing import differences
-from .fingerprint import fingerprint
 from .opening import check_engine
 from .played import all_stats, is_trainable, why_not
 from .questions import Questions

@@ -25,7 +25,7 @@ class Silence:
     def episodes(self, step: int, kind: str, episodes: Iterable[Episode]) -> None:
         """The main process keeps them."""
 
-    def played(self, step: int, groups: Sequence[Group], env: Any) -> None:
+    def played(self, step: int, groups: Sequence[Group], env: Any, pieces: Any) -> None:
         """The main process shows some of its own."""
 
     def close(self) -> None:

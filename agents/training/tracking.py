@@ -1,9 +1,10 @@
 """What a run says about itself while it goes on: `Tracker`.
 
 The run folder holds `config.yaml` and `versions.json` (what made it), `metrics.jsonl` (one row per
-step and split, see `metrics`), `log.txt` (what was said), `episodes.jsonl` with `images/` (some
-training episodes, `python -m hrvision_env view RUN` shows them), `episodes/` (text records of
-evaluation), `checkpoints/` and, at the end, `model/`; `wandb/` and `tensorboard/` where asked for.
+step and split, see `metrics`), `log.txt` (what was said), `episodes.jsonl` with `images/` and
+`originals/` (some training episodes, token by token; `python -m hrvision_env view RUN` shows them,
+`python -m benchmarks.report RUN` the curves as well), `episodes/` (text records of evaluation),
+`checkpoints/` and, at the end, `model/`; `wandb/` and `tensorboard/` where asked for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .metrics import unknown
 from .metrics_file import MetricsFile
 from .metrics_file import read_metrics as read_metrics
 from .progress import Progress
-from .shown import Shown, choose, forget_after, keep
+from .shown import Pieces, Shown, choose, forget_after, keep, nothing
 from .tracking_tensorboard import TensorBoard
 from .tracking_wandb import Wandb
 
@@ -143,18 +144,25 @@ class Tracker:
         except OSError as error:
             self._trouble("episodes", error, "they are left out")
 
-    def played(self, step: int, groups: Sequence[Group], env: HighResVQAVectorEnv | None) -> None:
-        """Keep some training episodes with their pictures, when it is time for it: of the first
-        step, and every `tracking.episodes_every` steps.
+    def played(
+        self,
+        step: int,
+        groups: Sequence[Group],
+        env: HighResVQAVectorEnv | None,
+        pieces: Pieces = nothing,
+    ) -> None:
+        """Keep some training episodes with pictures and tokens, when it is time for it: of the
+        first step, and every `tracking.episodes_every` steps.
 
-        `env` still holds what was played; None when the groups come from an archive.
+        `env` still holds what was played; None when the groups come from an archive. `pieces`: the
+        tokens of an episode by its group and number.
         """
         every, count = self.options.episodes_every, self.options.episodes
         if not every or not count or (step != 1 and step % every):
             return
         try:
             chosen = choose(groups, count)
-            shown = keep(self.run_dir, step, chosen, env, drawn=bool(self.services))
+            shown = keep(self.run_dir, step, chosen, env, pieces, drawn=bool(self.services))
         except Exception as error:  # a picture must not end a run
             self._trouble("episodes.jsonl", error, "training episodes may be missing in it")
         else:

@@ -267,7 +267,7 @@ class Trainer:
         finally:  # the step is done, whatever the engine makes of its weights
             ended = time.perf_counter()
             self._log({**metrics, "seconds_publish": ended - learned}, ended - began)
-        self.tracker.played(self.step, groups, self.env)
+        self.tracker.played(self.step, groups, self.env, self.learner.pieces)
         for line in seen.warnings(self.step):
             self.tracker.message(line)
         self._check_trainable(seen)

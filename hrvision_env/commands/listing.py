@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import gymnasium as gym
 
 from ..actions.forms import FORMS
+from ..crops import CROPS
 from ..dialogues import WORDS
 from ..grading import grader_names
 from ..images import DIALECTS
@@ -33,6 +34,7 @@ def listing() -> Iterator[str]:
     sections["dialects (box_dialect=)"] = [(name, WORDS["en"].frames[name]) for name in DIALECTS]
     forms = [(name, " ".join(form.example.split())) for name, form in FORMS.items()]
     sections["box forms (box_form=)"] = forms
+    sections["crops (crop=)"] = list(CROPS.items())
     width = max(len(name) for rows in sections.values() for name, _ in rows)
     for title, rows in sections.items():
         yield title

@@ -14,6 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,17 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..actions.rules import BoxRules
+from ..images import ImageStore
+from ..records import Sample
 from ..running import Running
-from .record import Picture, Record, parse_line, record_of
+from .originals import copy_original
+from .parsing import parse_line
+from .record import Original, Picture, Record, record_of
 
 if TYPE_CHECKING:
     from ..vector import HighResVQAVectorEnv
 
-EPISODES, IMAGES = "episodes.jsonl", "images"
+EPISODES, IMAGES, ORIGINALS = "episodes.jsonl", "images", "originals"
 PNG_PIXELS = 512 * 512
 """Pictures of at most so many pixels are kept as PNG, without loss; larger ones as JPEG."""
 JPEG_QUALITY = 90
@@ -66,10 +71,34 @@ class TraceWriter:
         `rules` are those that read the replies; with them, refused boxes can be drawn. `agent`
         names who played.
         """
-        files = [_save(shown.image, self.folder / IMAGES) for shown in running.shown]
-        record = replace(record_of(running, files, rules), agent=agent)
+        record = replace(self.keep(running, rules), agent=agent)
         self.append(record)
         return record
+
+    def keep(self, running: Running, rules: BoxRules | None = None) -> Record:
+        """Save every image that an episode has shown; its record is returned and not written."""
+        files = [_save(shown.image, self.folder / IMAGES) for shown in running.shown]
+        return record_of(running, files, rules)
+
+    def keep_originals(
+        self, sample: Sample, store: ImageStore | None = None
+    ) -> tuple[Original, ...]:
+        """Save the images of a sample at full resolution, each content once.
+
+        What browsers show is copied as it is; see `originals`. An image that cannot be opened has
+        no file. `store` opens them, within its memory; None: one for this call.
+
+        >>> record = replace(writer.keep(running, rules), originals=writer.keep_originals(sample))
+
+        Raises OSError when the folder cannot be written.
+        """
+        folder = self.folder / ORIGINALS
+        folder.mkdir(exist_ok=True)
+        with ExitStack() as stack:
+            if store is None:
+                store = ImageStore()
+                stack.callback(store.close)
+            return tuple(copy_original(ref, folder, store) for ref in sample.images)
 
     def append(self, record: Record) -> None:
         """Append a record that has no pictures, or whose pictures are in the folder already."""

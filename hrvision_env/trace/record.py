@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from ..actions.rules import BoxRules
 from ..records import Box, Episode
 from ..rendering import refused_box
 from ..running import Running
-
-MAX_DIGITS = 15
-"""Of a whole number in a line: more than any pixel needs, and as many as a browser keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +25,60 @@ class Picture:
     """Which image of the sample it comes from."""
     region: tuple[float, float, float, float] | None = None
     """Left, top, right, bottom in original pixels; None: the whole image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """How a large image is cut up: level 0 has its own pixels, each further one half the size.
+
+    A tile is `LEVEL/COLUMN_ROW.ENDING` in the folder of the image, `side` pixels wide and high, or
+    what is left of that at the right and the bottom edge. The last level is one tile.
+    """
+
+    side: int
+    levels: int
+    ending: str
+    """`jpg` or `png`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An image of the sample as it is, for looking at every pixel."""
+
+    file: str
+    """Name in the folder `originals`, of a file or of a folder of tiles; empty: not kept."""
+    size: tuple[int, int]
+    """Width and height in pixels, upright."""
+    tiles: Tiles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of what the model read or wrote, mostly one token.
+
+    >>> Piece("red", trained=True, logprob=-0.105, advantage=1.5)
+    """
+
+    text: str
+    """`<image>` for all placeholders of one image."""
+    trained: bool = False
+    """The loss is computed on it (`loss_mask`)."""
+    logprob: float | None = None
+    """Nats, of the policy that sampled it; None for what was not sampled."""
+    advantage: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an episode cost; None where it is not known."""
+
+    image_tokens: float | None = None
+    prompt_tokens: float | None = None
+    sampled_tokens: float | None = None
+    seconds: float | None = None
+    """Its share of the time of the process that played it."""
+    latency: float | None = None
+    """Seconds from being asked to its end."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +97,64 @@ class Record:
     gold: tuple[Box, ...] = ()
     category: tuple[str, ...] = ()
     agent: str = ""
+    label: str = ""
+    """What the dataset is called in a benchmark; empty: as the episode calls it."""
+    step: int | None = None
+    """Of the training run that played it."""
+    training: int = 0
+    """Which of several trainings of the agent."""
+    sampled: bool = False
+    """Drawn at a temperature; else the most likely reply."""
+    draw: int = 0
+    """Which of the sampled episodes of a question."""
+    strict: float | None = None
+    """Score 0..1 by the strict rules, whatever the environment graded by."""
+    official: float | None = None
+    """Score 0..1 by the benchmark's own rules."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """What is known of the boxes, such as `iou`; a yes or no is 1 or 0."""
+    spent: Spent = Spent()
+    originals: tuple[Original, ...] = ()
+    """Per image of the sample, where they were kept."""
+    tokens: tuple[tuple[Piece, ...], ...] = ()
+    """Per conversation: a dialogue that hides what came before has several."""
     line: int = 0
     """Row of its file, counted from 1."""
 
+    @property
+    def dataset(self) -> str:
+        """Its name for people: the label, or the name in the episode."""
+        return self.label or self.episode.dataset
+
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dictionary, as a line of a trace holds it."""
-        plain = dataclasses.asdict(self)
+        """A JSON-able dictionary, as a line of a trace holds it; what is not known is left out."""
+        told = {
+            "agent": self.agent,
+            "label": self.label,
+            "step": self.step,
+            "training": self.training or None,
+            "sampled": self.sampled or None,
+            "draw": self.draw or None,
+            "strict": self.strict,
+            "official": self.official,
+            "measures": dict(self.measures),
+            "spent": {key: v for key, v in dataclasses.asdict(self.spent).items() if v is not None},
+            "originals": [dataclasses.asdict(original) for original in self.originals],
+            "tokens": [
+                [[p.text, int(p.trained), p.logprob, p.advantage] for p in pieces]
+                for pieces in self.tokens
+            ],
+        }
         return {
             **self.episode.to_dict(),
-            "images": plain["pictures"],
-            "refused": plain["refused"],
-            **({"agent": self.agent} if self.agent else {}),
+            "images": [[dataclasses.asdict(p) for p in turn] for turn in self.pictures],
+            "refused": [None if box is None else dataclasses.asdict(box) for box in self.refused],
+            **{key: value for key, value in told.items() if value not in (None, "", [], {})},
             "sample": {
                 "question": self.question,
                 "options": dict(self.options),
                 "answers": self.answers,
-                "boxes": plain["gold"],
+                "boxes": [dataclasses.asdict(box) for box in self.gold],
                 "category": self.category,
             },
         }
@@ -94,103 +185,3 @@ def record_of(running: Running, files: Sequence[str], rules: BoxRules | None = N
         gold=tuple(sample.boxes),
         category=tuple(sample.category),
     )
-
-
-def parse_line(line: bytes, number: int) -> Record:
-    """Read a line of a trace, or of the episodes that `benchmarks.run` writes.
-
-    Raises ValueError, TypeError, LookupError, AttributeError or RecursionError for a line that is
-    neither; `number` is its row.
-    """
-    row = json.loads(line, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
-    if not isinstance(row, dict):
-        raise ValueError(f"got {type(row).__name__}, expected an object")
-    if "episode" in row:
-        return _from_benchmark(row, number)
-    sample = row.pop("sample", {})
-    images, refused = row.pop("images", ()), row.pop("refused", ())
-    agent = str(row.pop("agent", ""))
-    return Record(
-        episode=_episode(row),
-        pictures=tuple(tuple(_picture(picture) for picture in turn) for turn in images),
-        refused=tuple(None if box is None else _check(Box(**box)) for box in refused),
-        question=str(sample.get("question", "")),
-        options={str(key): str(text) for key, text in sample.get("options", {}).items()},
-        answers=_texts(sample.get("answers", ())),
-        gold=tuple(_check(Box(**box)) for box in sample.get("boxes", ())),
-        category=_texts(sample.get("category", ())),
-        agent=agent,
-        line=number,
-    )
-
-
-def _from_benchmark(row: Mapping[str, Any], number: int) -> Record:
-    return Record(
-        episode=_episode(row["episode"]),
-        answers=_texts(row.get("gold", ())),
-        category=_texts(row.get("category", ())),
-        agent=str(row.get("agent", "")),
-        line=number,
-    )
-
-
-def _episode(data: Mapping[str, Any]) -> Episode:
-    episode = Episode.from_dict(data)
-    fields = dataclasses.asdict(dataclasses.replace(episode, turns=()))
-    texts = [fields[name] for name in ("question_id", "dataset", "split", "answer", "error")]
-    texts += [fields[name] for name in ("dialogue", "prompt", "system")]
-    for turn in episode.turns:
-        texts += [turn.text, turn.reply, turn.invalid_reason, turn.stop_reason]
-        _numbers(turn.box_raw)
-        for size in turn.crop_sizes:
-            _numbers(size, 2)
-    for text in texts:
-        if not isinstance(text, str):
-            raise ValueError(f"got {text!r:.40}, expected a text")
-    for size in (*episode.image_sizes, *episode.view_sizes):
-        _numbers(size, 2)
-    for box in episode.boxes:
-        _check(box)
-    _numbers((episode.reward,), 1)
-    return episode
-
-
-def _picture(data: Mapping[str, Any]) -> Picture:
-    wide, high = _numbers(data["size"], 2)
-    corners = None if data["region"] is None else _numbers(data["region"], 4)
-    return Picture(str(data["file"]), (wide, high), int(data["image_index"]), corners)
-
-
-def _check(box: Box) -> Box:
-    _numbers((box.x1, box.y1, box.x2, box.y2, box.image_index), 5)
-    if not isinstance(box.label, str):
-        raise ValueError(f"got the label {box.label!r:.40}, expected a text")
-    return box
-
-
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)
-
-
-def _numbers(values: Any, count: int | None = None) -> Any:
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    if not numeric or (count is not None and len(values) != count):
-        raise ValueError(f"got {values!r:.60}, expected {count or 'only'} numbers")
-    return tuple(values)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"got {text:.20}, expected a finite number")
-    return value
-
-
-def _whole(text: str) -> int:
-    if len(text) > MAX_DIGITS + 1:
-        raise ValueError(f"got {text:.20}..., expected a number of at most {MAX_DIGITS} digits")
-    return int(text)
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"got {name}, expected JSON")

@@ -24,6 +24,18 @@ function shape(name, attributes) {
   return element;
 }
 
+/** A value of an object by a name from outside, which may be `constructor`. */
+const own = (object, key) => (Object.hasOwn(object, key) ? object[key] : undefined);
+
+// Texts of others may hold marks that turn around the direction of what follows.
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+/** For where no element can keep a text apart: the marks as signs. */
+const plain = (text) => text.replace(TURNING, "\ufffd");
+/** A text of others within a line of ours. */
+const apart = (text) => el("bdi", {}, text);
+const joined = (texts, between) =>
+  texts.flatMap((text, n) => (n ? [between, apart(text)] : [apart(text)]));
+
 const percent = (share) => `${100 * share}%`;
 const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const sizeText = ([wide, high]) => `${wide} × ${high}`;
@@ -50,11 +62,8 @@ function overlay(marks) {
     );
     if (kind === "gold") continue;
     const inside = y1 < 0.08;
-    const tag = el(
-      "span",
-      { class: `tag ${kind}${inside ? " inside" : ""}` },
-      label ? `${turn} ${label}` : `${turn}`,
-    );
+    const name = label ? `${turn} ${label}` : `${turn}`;
+    const tag = el("span", { class: `tag ${kind}${inside ? " inside" : ""}` }, name);
     tag.style.left = percent(Math.min(x1, 0.92));
     tag.style.top = percent(y1);
     tags.push(tag);
@@ -79,22 +88,17 @@ function describeMarks(marks) {
 function picture(shown, images, caption, onZoom) {
   const source = images[shown.file];
   const about = [caption, describeMarks(shown.marks)].filter(Boolean).join(". ");
-  let content;
+  const blank = el(
+    "span",
+    { class: "blank", role: "img", "aria-label": `Not kept: ${about}` },
+    "no picture on this page",
+  );
+  blank.style.aspectRatio = `${shown.size[0]} / ${shown.size[1]}`;
+  let content = blank;
   if (source) {
-    content = el("img", {
-      src: source,
-      alt: about,
-      loading: "lazy",
-      width: shown.size[0],
-      height: shown.size[1],
-    });
-  } else {
-    content = el(
-      "span",
-      { class: "blank", role: "img", "aria-label": `Not kept: ${about}` },
-      "no picture on this page",
-    );
-    content.style.aspectRatio = `${shown.size[0]} / ${shown.size[1]}`;
+    const [width, height] = shown.size;
+    content = el("img", { src: source, alt: about, loading: "lazy", width, height });
+    content.addEventListener("error", () => content.replaceWith(blank));
   }
   const zoomable = source && onZoom;
   const stage = el(
@@ -103,7 +107,7 @@ function picture(shown, images, caption, onZoom) {
     content,
     overlay(shown.marks),
   );
-  if (zoomable) stage.addEventListener("click", () => onZoom(shown, caption));
+  if (zoomable) stage.addEventListener("click", () => onZoom(shown, caption, source));
   const figure = el("figure", {}, stage, el("figcaption", {}, caption));
   // As wide as its place, unless that makes it higher than the window.
   figure.style.setProperty(

@@ -8,10 +8,20 @@ const OUTCOMES = {
   error: "failed",
 };
 
-function captionOf(shown, count) {
+const CROPS = {
+  none: "no crop was shown",
+  blank: "a uniform grey picture was shown in place of each crop",
+  random: "a random region of the same size was shown in place of each crop",
+  oracle: "the region around the gold box was shown in place of each crop",
+  shuffled: "what another question would show was shown in place of each crop",
+};
+
+function captionOf(shown, count, crop = "real") {
   const which = count > 1 ? `image ${shown.image}, ` : "";
   if (!shown.region) return `${which}view, ${sizeText(shown.size)} px`;
   const [x1, y1, x2, y2] = shown.region;
+  if (crop === "blank" || crop === "shuffled")
+    return `${which}in place of a crop, shown at ${sizeText(shown.size)}`;
   const cut = `${which}crop, ${sizeText([x2 - x1, y2 - y1])} px of the original`;
   return `${cut}, shown at ${sizeText(shown.size)}`;
 }
@@ -22,49 +32,124 @@ function options(episode) {
     const taken = episode.answer === letter;
     const notes = [gold ? "right answer" : "", taken ? "given" : ""].filter(Boolean).join(", ");
     const classes = [gold ? "gold" : "", taken ? "taken" : ""].join(" ").trim();
-    return el("li", { class: classes || null }, `${letter}. ${text}`, notes ? ` (${notes})` : "");
+    const told = notes ? ` (${notes})` : "";
+    return el("li", { class: classes || null }, apart(`${letter}. ${text}`), told);
   });
   return items.length ? el("ul", { class: "options", "aria-label": "Options" }, items) : null;
 }
 
+const share = (value) => `${Number((100 * value).toPrecision(3))}%`;
+const known = (value) => value !== null && value !== undefined;
+const given = (texts) => texts.filter(Boolean);
+const verdictText = (score) =>
+  known(score) ? (score >= 1 ? "right" : score <= 0 ? "wrong" : `${share(score)} of 1`) : "";
+
+const MEASURES = {
+  hit: ["gold box hit", (v) => (v ? "yes" : "no")],
+  iou: ["IoU", (v) => v.toFixed(2)],
+  best_iou: ["best IoU", (v) => v.toFixed(2)],
+  coverage: ["gold covered", share],
+  crop_recall: ["gold in crops", share],
+  iogt: ["gold found", share],
+  box_side: ["box side", (v) => `${share(v / 1000)} of the image’s side`],
+  box_area: ["box area", share],
+  crops: ["crops", String],
+};
+
+const SPENT = {
+  image_tokens: "image tokens",
+  prompt_tokens: "prompt tokens",
+  sampled_tokens: "sampled tokens",
+  seconds: "seconds",
+  latency: "latency, s",
+};
+
+const short = (value) => Number(value.toPrecision(4)).toLocaleString("en");
+
+function answerText(episode) {
+  const choice = own(episode.options, episode.answer);
+  return episode.answer + (choice ? `, ${choice}` : "") || "none";
+}
+
 function facts(episode) {
   const sizes = episode.sizes.map(sizeText).join(", ");
-  const choice = episode.options[episode.answer];
-  const rows = {
-    answer: episode.answer + (choice ? `, ${choice}` : "") || "none",
-    "right answer": episode.answers.join(" or "),
-    reward: episode.outcome === "open" ? "" : `${episode.reward}`,
-    agent: episode.agent,
-    dataset: [episode.dataset, episode.split].filter(Boolean).join(" : "),
-    category: episode.category.join(" / "),
-    dialogue: [episode.dialogue, episode.prompt].filter(Boolean).join(", "),
-    original: sizes ? `${sizes} px` : "",
-    line: `${episode.line}`,
-  };
-  const shown = Object.entries(rows).filter(([, value]) => value);
+  const measures = Object.entries(MEASURES)
+    .filter(([name]) => known(episode.measures?.[name]))
+    .map(([name, [text, tell]]) => [text, tell(episode.measures[name])]);
+  const spent = Object.entries(SPENT)
+    .filter(([name]) => known(episode.spent?.[name]))
+    .map(([name, text]) => [text, short(episode.spent[name])]);
+  const rows = [
+    ["answer", answerText(episode)],
+    ["right answer", episode.answers.join(" or ")],
+    ["strict", verdictText(episode.strict)],
+    ["official", verdictText(episode.official)],
+    ["reward", episode.outcome === "open" ? "" : `${episode.reward}`],
+    ["agent", episode.agent],
+    ["step", known(episode.step) ? `${episode.step}` : ""],
+    ["training", trainingOf(episode)],
+    ["sample", known(episode.draw) ? `${episode.draw}` : ""],
+    ["dataset", episode.label || given([episode.dataset, episode.split]).join(" : ")],
+    ["category", episode.category.join(" / ")],
+    ["dialogue", given([episode.dialogue, episode.prompt]).join(", ")],
+    ["original", sizes ? `${sizes} px` : ""],
+    ...measures,
+    ...spent,
+    ["file", data.files[episode.place] || ""],
+    ["line", `${episode.line}`],
+  ];
   return el(
     "dl",
     { class: "facts" },
-    shown.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))),
+    rows
+      .filter(([, value]) => value)
+      .map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))),
   );
 }
 
-function noteOf(turn) {
+/** What must not be overlooked: an ablation, and two graders who do not agree. */
+function warnings(episode) {
   const notes = [];
+  if (episode.crop && episode.crop !== "real") {
+    const shown = own(CROPS, episode.crop) || "not the real crop";
+    notes.push(`Ablation “crop = ${plain(episode.crop)}”: ${shown}.`);
+  }
+  const scores = [episode.strict, episode.official];
+  if (scores.every(known) && scores[0] >= 0.5 !== scores[1] >= 0.5)
+    notes.push(
+      `The verdicts differ: ${verdictText(episode.strict)} by the strict rules, ` +
+        `${verdictText(episode.official)} by the benchmark’s own.`,
+    );
+  return notes.map((text) => el("p", { class: "warning" }, text));
+}
+
+/** `several`: which image a box belongs to has to be said. */
+function noteOf(turn, several) {
+  const notes = [];
+  const which = (image) => (several && known(image) ? `image ${image}, ` : "");
   turn.boxes.forEach((box, n) => {
-    const label = turn.labels[n] ? ` “${turn.labels[n]}”` : "";
-    notes.push(el("p", { class: "note good" }, `box${label} ${box.join(", ")} px of the original`));
+    const label = turn.labels[n] ? [" “", apart(turn.labels[n]), "”"] : [];
+    const place = ` ${box.join(", ")} px of the original`;
+    notes.push(
+      el("p", { class: "note good" }, el("span", {}, which(turn.images[n]), "box", label, place)),
+    );
   });
   if (turn.reason) {
     const reason = turn.reason.replaceAll("_", " ");
     // Without numbers perhaps no box was meant: a dialogue may leave it to the agent.
     notes.push(
       turn.raw.length
-        ? el("p", { class: "note bad" }, `no valid box, ${reason}: ${turn.raw.join(", ")}`)
+        ? el(
+            "p",
+            { class: "note bad" },
+            `${which(turn.refusedImage)}no valid box, ${reason}: ${turn.raw.join(", ")}`,
+          )
         : el("p", { class: "note" }, `no box, ${reason}`),
     );
   }
-  if (turn.stop) notes.push(el("p", { class: "note" }, `stopped: ${turn.stop}`));
+  // "stop" is how a reply ends.
+  if (turn.stop && turn.stop !== "stop")
+    notes.push(el("p", { class: "note" }, `stopped: ${turn.stop}`));
   return notes;
 }
 
@@ -75,7 +160,7 @@ const said = (text) =>
     .replaceAll("<image>", "[image]")
     .trim();
 
-function turnOf(episode, number, images, onZoom) {
+function turnOf(episode, number, images, onZoom, withViews = false) {
   const turn = episode.turns[number];
   const shown = episode.shown[number] || [];
   const text = said(turn.text);
@@ -86,65 +171,20 @@ function turnOf(episode, number, images, onZoom) {
   if (system)
     parts.push(el("details", { class: "says user" }, el("summary", {}, "System text"), system));
   parts.push(el("p", { class: "says user" }, text));
-  if (number > 0 && shown.length) {
-    const several = episode.sizes.length;
+  if ((number > 0 || withViews) && shown.length) {
+    const tell = (p) => captionOf(p, episode.sizes.length, episode.crop);
     parts.push(
       el(
         "div",
         { class: "crops" },
-        shown.map((p) => picture(p, images, captionOf(p, several), onZoom)),
+        shown.map((p) => picture(p, images, tell(p), onZoom)),
       ),
     );
   }
   const reply = turn.reply.trim() ? turn.reply : "(an empty reply)";
   parts.push(
     el("p", { class: `says agent${turn.reply.trim() ? "" : " silent"}` }, reply),
-    ...noteOf(turn),
+    ...noteOf(turn, episode.sizes.length > 1),
   );
   return el("section", { class: "turn" }, parts);
-}
-
-function legend(episode) {
-  const kinds = new Set(episode.shown.flat().flatMap((p) => p.marks.map((m) => m.kind)));
-  const names = { own: "box, with its turn", gold: "gold box", refused: "refused box" };
-  const items = Object.entries(names).filter(([kind]) => kinds.has(kind));
-  return items.length
-    ? el(
-        "p",
-        { class: "legend" },
-        items.map(([kind, name]) => el("span", {}, el("i", { class: kind }), name)),
-      )
-    : null;
-}
-
-/** Everything about one episode, as an array of elements. */
-function episodeView(episode, images, onZoom) {
-  const several = episode.sizes.length;
-  const views = (episode.shown[0] || []).map((p) =>
-    picture(p, images, captionOf(p, several), onZoom),
-  );
-  const turns = episode.turns.map((_, number) => turnOf(episode, number, images, onZoom));
-  if (!turns.length) turns.push(el("p", { class: "soft" }, "There is no reply."));
-  return [
-    el(
-      "div",
-      { class: "title" },
-      el("h2", {}, episode.id),
-      el(
-        "span",
-        { class: `pill ${episode.outcome}` },
-        OUTCOMES[episode.outcome] || episode.outcome,
-      ),
-    ),
-    episode.question ? el("p", { class: "question" }, episode.question) : null,
-    options(episode),
-    facts(episode),
-    episode.error ? el("p", { class: "error-text" }, episode.error) : null,
-    el(
-      "div",
-      { class: "columns" },
-      el("div", { class: `views${views.length > 1 ? " several" : ""}` }, views, legend(episode)),
-      el("div", { class: "turns" }, turns),
-    ),
-  ].filter(Boolean);
 }

@@ -1,20 +1,26 @@
 """An episode as the page wants it: texts, and pictures with everything that is drawn on them.
 
 Boxes are turned into shares of the picture that they are drawn on (0..1), so that the page itself
-knows nothing of frames.
+knows nothing of frames. What concerns the list of episodes alone is in `index.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..images import Frame
 from ..records import Box, Episode, Turn
-from ..trace import Picture, Record
+from ..trace import Picture, Piece, Record
 
 MAX_TEXT = 20_000
 """Characters of one text; the rest is left out, which the page says."""
+MAX_PIECES = 6_000
+"""Tokens of one conversation that are shown one by one; as above."""
+MAX_ID = 200
+"""Characters of the name of a question."""
 
 Row = dict[str, Any]
 
@@ -26,8 +32,18 @@ def describe(record: Record) -> Row:
         "line": record.line,
         "agent": record.agent,
         "id": episode.question_id,
+        "name": short_id(episode.question_id),
         "dataset": episode.dataset,
         "split": episode.split,
+        "label": record.label,
+        "step": record.step,
+        "training": record.training,
+        "draw": record.draw if record.sampled else None,
+        "strict": record.strict,
+        "official": record.official,
+        "crop": episode.crop,
+        "measures": {name: round(value, 4) for name, value in record.measures.items()},
+        "spent": {key: v for key, v in asdict(record.spent).items() if v is not None},
         "dialogue": episode.dialogue,
         "prompt": episode.prompt,
         "category": list(record.category),
@@ -41,8 +57,10 @@ def describe(record: Record) -> Row:
         "system": clip(episode.system),
         "sizes": [list(size) for size in episode.image_sizes],
         "validBox": bool(episode.boxes),
-        "turns": [_turn(turn) for turn in episode.turns],
+        "turns": [_turn(record, number) for number in range(len(episode.turns))],
         "shown": [[_picture(record, p, n) for p in turn] for n, turn in _shown(record)],
+        "scenes": list(_scenes(record)),
+        "tokens": [_pieces(segment) for segment in record.tokens],
     }
 
 
@@ -53,11 +71,54 @@ def clip(text: str) -> str:
     return f"{text[:MAX_TEXT]}\n… {len(text) - MAX_TEXT:,} more characters"
 
 
-def _turn(turn: Turn) -> Row:
+def short_id(name: str) -> str:
+    """The name of a question in the list; a long one ends in a digest, so that each has its own."""
+    if len(name) <= MAX_ID:
+        return name
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return f"{name[: MAX_ID - 13]}…{digest}"
+
+
+def _scenes(record: Record) -> Iterator[Row]:
+    """The originals with every box of the episode. `view`: the file that stands in for one that
+    was not kept."""
+    views = {p.image_index: p.file for turn in record.pictures[:1] for p in turn if not p.region}
+    for index, size in enumerate(record.episode.image_sizes):
+        kept = record.originals[index] if index < len(record.originals) else None
+        yield {
+            "image": index,
+            "size": list(size),
+            "file": kept.file if kept else "",
+            "tiles": asdict(kept.tiles) if kept and kept.tiles else None,
+            "view": views.get(index, ""),
+            "marks": list(_marks(record, Picture("", size, index), 0)),
+        }
+
+
+def _pieces(segment: Sequence[Piece]) -> list[list[Any]]:
+    rows: list[list[Any]] = [
+        [clip(p.text), int(p.trained), _short(p.logprob), _short(p.advantage)]
+        for p in segment[:MAX_PIECES]
+    ]
+    if (rest := len(segment) - MAX_PIECES) > 0:
+        rows.append([f"\n… {rest:,} more tokens", 0, None, None])
+    return rows
+
+
+def _short(value: float | None) -> float | None:
+    """Four digits that count: advantages may all be small."""
+    return None if value is None else float(f"{value:.4g}") + 0.0
+
+
+def _turn(record: Record, number: int) -> Row:
+    turn: Turn = record.episode.turns[number]
+    refused = record.refused[number] if number < len(record.refused) else None
     return {
         "text": clip(turn.text),
         "reply": clip(turn.reply),
         "boxes": [[round(v, 1) for v in _corners(box)] for box in turn.boxes],
+        "images": [box.image_index for box in turn.boxes],
+        "refusedImage": None if refused is None else refused.image_index,
         "labels": [box.label for box in turn.boxes],
         "raw": list(turn.box_raw),
         "reason": turn.invalid_reason,
@@ -91,7 +152,9 @@ def _marks(record: Record, picture: Picture, turn: int) -> Iterator[Row]:
     frame = _frame(record.episode, picture)
     if frame is None:
         return
-    for box in _visible(record.gold, picture):
+    # What a blank crop or one of another question shows is not where its region is.
+    replaced = picture.region is not None and record.episode.crop in ("blank", "shuffled")
+    for box in () if replaced else _visible(record.gold, picture):
         yield {"kind": "gold", "turn": 0, "box": _shares(box, frame), "label": box.label}
     for number, later in enumerate(record.episode.turns):
         # The first view is the map of the whole episode; a crop shows what was chosen on it.

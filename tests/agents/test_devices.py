@@ -13,7 +13,7 @@ from agents.rollout.engines import ModelSource, _vllm_options
 from agents.rollout.engines._vllm_options import Options, engine_arguments
 from agents.training.rollouts import manifest_of
 from agents.vlm import VLM
-from benchmarks.run import protocol_of
+from benchmarks.manifest import protocol_of
 from benchmarks.specs import AgentSpec
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.evaluate import CHUNK, AgentError, Task, _sampling, make_tasks, run_tasks
+from benchmarks.evaluate import AgentError, Task, cut, make_tasks, run_tasks
+from benchmarks.playing import _sampling
 from benchmarks.specs import AgentSpec, DatasetSpec, parse_dataset
+from benchmarks.tasks import CHUNK
 from benchmarks.workers import WorkerDied
 
 from .conftest import ENV
@@ -18,7 +20,7 @@ DATASET = parse_dataset("synthetic:test")
 
 
 def test_every_question_is_played_once_across_chunks(tmp_path):
-    tasks = make_tasks([RANDOM], [DATASET], CHUNK + 6, sampled=True, seed=0)
+    tasks = make_tasks([RANDOM], [DATASET], CHUNK + 6, samples=1, seed=0)
     assert [len(task.questions) for task in tasks] == [CHUNK, 6]
     seen = []
     rows = run_tasks(tasks, tmp_path / "e.jsonl", progress=lambda *state: seen.append(state))
@@ -30,15 +32,15 @@ def test_every_question_is_played_once_across_chunks(tmp_path):
 
 def test_a_dataset_that_is_smaller_than_the_limit_gives_what_it_has():
     dataset = parse_dataset("synthetic:test,size=5")
-    tasks = make_tasks([RANDOM], [dataset], 100, sampled=False, seed=0)
+    tasks = make_tasks([RANDOM], [dataset], 100, samples=0, seed=0)
     assert [task.questions for task in tasks] == [(0, 1, 2, 3, 4)]
-    unlimited = make_tasks([RANDOM], [dataset], None, sampled=False, seed=0)
+    unlimited = make_tasks([RANDOM], [dataset], None, samples=0, seed=0)
     assert unlimited == tasks
 
 
 def test_an_agent_that_plays_many_at_once_waits_seldom():
     served = AgentSpec("served", model="m", engine="openai", batch=100, env=ENV)
-    tasks = make_tasks([RANDOM, served], [DATASET], 1000, sampled=False, seed=0)
+    tasks = make_tasks([RANDOM, served], [DATASET], 1000, samples=0, seed=0)
     few, many = (
         [len(task.questions) for task in tasks if task.agent is agent] for agent in (RANDOM, served)
     )
@@ -49,7 +51,7 @@ def test_an_agent_that_plays_many_at_once_waits_seldom():
 def test_only_models_are_sampled_and_agents_stay_together():
     model = AgentSpec("model", model="somewhere", env=ENV)
     other = parse_dataset("synthetic:ood")
-    tasks = make_tasks([RANDOM, model], [DATASET, other], 2, sampled=True, seed=0)
+    tasks = make_tasks([RANDOM, model], [DATASET, other], 2, samples=1, seed=0)
     assert [(task.agent.name, task.dataset.name, task.sampled) for task in tasks] == [
         ("random", "synthetic:test", False),
         ("random", "synthetic:ood", False),
@@ -70,7 +72,7 @@ def test_a_process_that_dies_ends_the_evaluation_instead_of_hanging_it(tmp_path)
 
 def test_a_failure_loses_nothing_that_was_played(tmp_path):
     broken = AgentSpec("broken", model=str(tmp_path / "no_model"), env=ENV)
-    tasks = make_tasks([RANDOM, broken], [DATASET], 3, sampled=False, seed=0)
+    tasks = make_tasks([RANDOM, broken], [DATASET], 3, samples=0, seed=0)
     with pytest.raises(AgentError, match=r"agent 'broken' cannot be opened.*no_model"):
         run_tasks(tasks, tmp_path / "e.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "e.jsonl").open()]
@@ -80,7 +82,7 @@ def test_a_failure_loses_nothing_that_was_played(tmp_path):
 def test_an_argument_that_the_environment_does_not_know_is_found_before_playing():
     wrong = AgentSpec("wrong", scripted="random", env={**ENV, "max_pixel": 1})
     with pytest.raises(ValueError, match=r"max_pixel.*did you mean 'max_pixels'"):
-        make_tasks([RANDOM, wrong], [DATASET], 3, sampled=False, seed=0)
+        make_tasks([RANDOM, wrong], [DATASET], 3, samples=0, seed=0)
 
 
 def test_greedy_episodes_are_greedy_and_sampled_ones_drawn_as_the_config_says():
@@ -90,3 +92,11 @@ def test_greedy_episodes_are_greedy_and_sampled_ones_drawn_as_the_config_says():
     assert {name: getattr(sampled, name) for name in drawing} == drawing
     assert (greedy.temperature, greedy.top_p, greedy.top_k, greedy.min_p) == (0, 1, 0, 0)
     assert greedy.seed == sampled.seed == 3
+
+
+def test_a_single_task_is_work_for_all_processes():
+    (task,) = make_tasks([RANDOM], [DATASET], 5, samples=0, seed=0)
+    assert [part.questions for part in cut([task], 2)] == [(0, 1, 2), (3, 4)]
+    assert [part.questions for part in cut([task], 9)] == [(n,) for n in range(5)]
+    assert cut([task], 1) == [task] and cut([], 4) == []
+    assert cut([task, task], 2) == [task, task]

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.command import environment_overrides
 from benchmarks.metrics import summarise_all
-from benchmarks.run import environment_overrides, main
+from benchmarks.run import main
 from hrvision_env.records import Episode
 
-from .conftest import ENV, ROOT
+from ..hrvision_env.datasets.formats import Written
+from .conftest import ENV, ROOT, played, timeless
 
 OVERRIDES = [word for key, value in ENV.items() for word in (f"--env.{key}", str(value))]
 
@@ -58,7 +60,7 @@ def test_the_manifest_names_the_protocol(tmp_path):
 
 def test_the_embedded_model_plays_greedily_and_sampled(tmp_path):
     base = f"base={ROOT / 'configs/mgpo_tiny.yaml'}"
-    words = ["--agents", base, "random", "--limit", "16", "--sampled"]
+    words = ["--agents", base, "random", "--limit", "16", "--samples", "1"]
     summary = run(*words, *OVERRIDES, out=tmp_path)
     found = summary["base"]["synthetic:test"]
     assert found["n"] == 16
@@ -75,7 +77,8 @@ def test_two_workers_give_the_rows_of_one(tmp_path):
     words = ["--agents", "random", "centre", "--limit", "5", *OVERRIDES]
     one = run(*words, out=tmp_path / "one")
     two = run(*words, "--workers", "2", out=tmp_path / "two")
-    assert one == two
+    assert timeless(one) == timeless(two)
+    assert played(tmp_path / "one") == played(tmp_path / "two")
 
 
 def test_a_users_own_folder_with_a_broken_image_is_reported(tmp_path, capsys):
@@ -131,3 +134,88 @@ def test_finished_episodes_are_neither_mixed_nor_lost(tmp_path, capsys):
 def test_overrides_are_read_as_yaml():
     words = ["--env.min_box", "2", "--env.max_turns", "null", "--env.prompt", "brief"]
     assert environment_overrides(words) == {"min_box": 2, "max_turns": None, "prompt": "brief"}
+
+
+BASE = f"base={ROOT / 'configs/mgpo_tiny.yaml'}"
+
+
+def test_the_crops_may_be_judged_afterwards_and_by_nobody_else(tmp_path, capsys):
+    words = ["--agents", "oracle", BASE, "--limit", "4", "--out", str(tmp_path)]
+    assert main(words) == 0
+    before = played(tmp_path)
+    assert main([*words, "--resume", "--sufficiency", "base"]) == 0
+    assert played(tmp_path) == before
+    answers = played(tmp_path, "sufficiency.jsonl")
+    assert len(answers) == 8 and {row["agent"] for row in answers} == {"base"}
+    assert all(len(row["episode"]["turns"]) == 1 for row in answers)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    found = summary["oracle"]["synthetic:test"]["sufficiency"]
+    assert (found["reference"], found["n"], found["with_box"]) == ("base", 4, 4)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["sufficiency"] == "base" and manifest["reference"]["max_tokens"] == 24
+    capsys.readouterr()
+    for other in ([], ["--sufficiency", f"other={ROOT / 'configs/mgpo_tiny.yaml'}"]):
+        with pytest.raises(SystemExit):
+            main([*words, "--resume", *other])
+        assert "sufficiency: 'base' before" in capsys.readouterr().err
+    assert played(tmp_path, "sufficiency.jsonl") == answers
+
+
+def test_ablations_trainings_and_what_is_not_played_are_in_the_manifest(tmp_path, capsys):
+    Image.new("RGB", (300, 200), "grey").save(tmp_path / "a.jpg")
+    row = {"images": ["a.jpg"], "question": "Which colour?", "answer": "grey"}
+    boxed = {**row, "boxes": [[10, 10, 90, 90]]}
+    (tmp_path / "test.jsonl").write_text("\n".join(json.dumps(one) for one in (row, boxed)))
+    words = ["--agents", "random", BASE, "--datasets", f"jsonl:{tmp_path}", "--samples", "2"]
+    words += ["--ablate", "crop=oracle,blank", "turns=1", "--env.dialogue", "mgpo"]
+    summary = run(*words, out=tmp_path / "out")
+    assert list(summary) == [
+        *("random", "base", "base [crop=oracle]", "base [crop=blank]", "base [turns=1]"),
+    ]
+    parts = {name: part[f"jsonl:{tmp_path}"] for name, part in summary.items()}
+    assert (parts["base"]["n"], parts["base [crop=oracle]"]["n"]) == (2, 1)
+    assert parts["base"]["draws"]["k"] == 2
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["ablations"] == ["crop=oracle,blank", "turns=1"]
+    assert manifest["agents"]["base [turns=1]"]["condition"] == ["turns", "1"]
+    (note,) = manifest["notes"]
+    assert note.startswith("base [crop=oracle]: plays 1 of 2 questions")
+    assert "plays 1 of 2 questions" in capsys.readouterr().out
+    assert "--ablate crop=oracle,blank turns=1" in manifest["command"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ablate", "krop"], "did you mean 'crop'"),
+        (["--ablate", "crop=blnk"], "did you mean 'blank'"),
+        (["--samples", "-1"], "expected 0 or more"),
+        (["--sufficiency", "nobody"], "nobody"),
+        (["--sufficiency", "random"], "expected a model"),
+    ],
+)
+def test_a_wrong_experiment_is_named_before_anything_is_played(tmp_path, capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--agents", "random", BASE, *words, "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out/episodes.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["vstar_questions", "mmiu_json", "refcoco_val"])
+def test_everything_at_once_on_published_layouts(name, tmp_path, capsys):
+    """Options, several images, answers that are boxes; all ablations, and the crops alone."""
+    case = Written(tmp_path)[name]
+    options = "".join(f",{key}={value}" for key, value in case.options.items())
+    dataset = f"{case.dataset}:{case.split}{options}"
+    words = ["--agents", "oracle", BASE, "--datasets", dataset, "--samples", "2"]
+    words += ["--ablate", "crop", "turns=1", "options=1", "--sufficiency", "base", "--limit", "4"]
+    summary = run(*words, out=tmp_path / "out")
+    assert all(part[dataset]["n"] >= 1 for part in summary.values())
+    assert summary["oracle"][dataset]["accuracy"] == 1.0
+    rows = played(tmp_path / "out")
+    assert all(row["strict"] is not None for row in rows)
+    places = {row["sample"]["answer_kind"] for row in rows} <= {"box", "points"}
+    assert ("sufficiency" in summary["oracle"][dataset]) != places
+    said = capsys.readouterr().out
+    assert ("Published numbers that do not compare" in said) == (case.dataset != "refcoco")

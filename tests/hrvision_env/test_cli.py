@@ -170,12 +170,20 @@ def test_view_writes_the_page_beside_the_episodes(capsys, folder):
 def test_view_takes_a_file_a_target_and_limits(capsys, folder, tmp_path):
     target = tmp_path / "look.html"
     words = ("view", str(folder / "episodes.jsonl"), "--out", str(target), "--limit", "1")
-    assert run(capsys, *words, "--images", "0") == (
+    assert run(capsys, *words, "--single", "--images", "0") == (
         0,
         f"{target}: 1 episodes, 0 with pictures, 1 left out by --limit\n",
         "",
     )
-    assert target.exists()
+    assert target.exists() and not (tmp_path / "look_files").exists()
+    code, out, err = run(capsys, *words)
+    assert (code, err) == (0, "") and "1 episodes, 1 with pictures, 1 left out" in out
+    assert (tmp_path / "look_files" / "episodes-0.js").exists()
+
+
+def test_view_says_what_belongs_to_single_pages(capsys, folder):
+    code, out, err = run(capsys, "view", str(folder), "--images", "3")
+    assert (code, out) == (2, "") and "--images: is for --single" in err
 
 
 def test_view_opens_the_page_on_request(capsys, folder, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from hrvision_env.actions.forms import FORMS
 from hrvision_env.commands.listing import first_sentence
+from hrvision_env.crops import CROPS
 from hrvision_env.grading import grader_names
 from hrvision_env.images import DIALECTS
 from hrvision_env.plugins import available
@@ -18,7 +19,7 @@ def test_list_names_everything_with_a_line(capsys):
     code, out, err = run(capsys, "list")
     assert (code, err) == (0, "")
     described = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
-    names = {"HighResVQA-v0", *DIALECTS, *FORMS}
+    names = {"HighResVQA-v0", *DIALECTS, *FORMS, *CROPS}
     names |= {*available("hrvision_env.dialogues"), *available("hrvision_env.datasets")}
     names |= {*grader_names(), "official:vstar"}
     assert names <= set(described)

@@ -195,7 +195,7 @@ def sample(side: int | None, name: str, seed: int, split: str, index: int) -> Sa
     return Sample(
         id=name,
         question=QUESTION.format(colour=thing.colour, shape=thing.shape),
-        images=(ImageRef(make=make, key=f"{name}-{scene.side}"),),
+        images=(ImageRef(make=make, key=f"{name}-{scene.side}", size=(scene.side, scene.side)),),
         answers=(list(OPTIONS)[thing.pattern],),
         answer_kind="choice",
         options=OPTIONS,

@@ -48,7 +48,10 @@ def sample(knobs: Knobs, name: str, seed: int, split: str, index: int) -> Sample
     return Sample(
         id=name,
         question=asked.text,
-        images=tuple(ImageRef(make=make, key=f"{name}-{n}") for n, make in enumerate(makes)),
+        images=tuple(
+            ImageRef(make=make, key=f"{name}-{n}", size=asked.pictures[n].size)
+            for n, make in enumerate(makes)
+        ),
         answers=(asked.answer,),
         answer_kind=asked.answer_kind,
         options=asked.options,

@@ -28,11 +28,13 @@ def test_grounding_by_hand():
     played = [Seen.of(SAMPLE, episode(box)) for box in (Box(50, 50, 250, 250), None)]
     # IoU 100² / 200²; side sqrt(200 x 200 / 10⁶) = 0.2; the missing box counts as 0
     expected = {"valid_box_rate": 0.5, "hit_rate": 0.5, "iou": 0.125, "coverage": 0.5}
-    greedy = {**expected, "box_side": 200.0, "hit_rate_greedy": 0.5}
+    expected |= {"crop_recall": 0.5, "best_iou": 0.125, "iogt_rate": 0.5}
+    expected |= {"box_side": 200.0, "box_area": 0.04, "crops_per_episode": 0.0}
+    greedy = {**expected, "hit_rate_greedy": 0.5}
     del greedy["hit_rate"]
     assert grounding(played, sampled=False) == pytest.approx(greedy)
     sampled = {f"{name}_sampled": value for name, value in expected.items()}
-    assert grounding(played, sampled=True) == pytest.approx({**sampled, "box_side_sampled": 200.0})
+    assert grounding(played, sampled=True) == pytest.approx(sampled)
 
 
 def perfect(chat):

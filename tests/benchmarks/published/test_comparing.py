@@ -1,0 +1,347 @@
+"""When a published number compares with one of ours: every reason against it on its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from benchmarks.published import Protocol, Published, match
+from benchmarks.published.comparing import by_agent, value_of
+from benchmarks.published.rules import order_of, turns_of
+
+KNOWN = Protocol(
+    max_pixels=1_003_520,
+    min_pixels=200_704,
+    turns=2,
+    dialogue="mgpo",
+    sampling="greedy",
+    temperature=None,
+    grader="strict",
+    options="file",
+    box_parser="strict",
+    crop_margin=0,
+    max_tokens=1024,
+    prompt="paper",
+)
+NUMBER = Published("m", "vstar", "test", "micro", 76.4, 191, "A paper", KNOWN)
+FACTS = {"dataset": "vstar", "questions": 191, "skipped": 0, "notes": [], "root": "data"}
+ENV = {"max_pixels": 1_003_520, "dialogue": "mgpo", "max_turns": None, "grader": "strict"}
+RULES: dict[str, Any] = {
+    "agent": "runs/m",
+    "engine": {},
+    "variant_of": "",
+    "env": ENV,
+    "max_tokens": 1024,
+    "sampled_temperature": 1.0,
+}
+SUMMARY = {"accuracy": 0.75, "aggregations": {"micro": {"value": 0.75}}}
+DRAWN = {**SUMMARY, "draws": {"k": 32, "avg": {"value": 0.7}}}
+CROPS = {**SUMMARY, "sufficiency": {"reference": "base", "value": 0.6}}
+QWEN = {"agent": "Qwen/Qwen2.5-VL-7B-Instruct", "env": {"max_pixels": 5000, "grader": "strict"}}
+
+
+def published(number: Published = NUMBER, **changes: Any) -> Published:
+    own = {k: changes.pop(k) for k in list(changes) if k in Published.__dataclass_fields__}
+    return dataclasses.replace(
+        number, **own, protocol=dataclasses.replace(number.protocol, **changes)
+    )
+
+
+def compared(
+    number: Published = NUMBER,
+    facts: dict[str, Any] | None = None,
+    env: dict[str, Any] | None = None,
+    summary: dict[str, Any] | None = None,
+    reference: dict[str, Any] | None = None,
+    **rules: Any,
+) -> tuple[list[str], list[str]]:
+    found = match(
+        number,
+        {**FACTS, **(facts or {})},
+        {**RULES, **rules, "env": {**ENV, **(env or {})}},
+        SUMMARY if summary is None else summary,
+        reference,
+    )
+    assert found.comparable == (not found.reasons and not found.open)
+    assert (found.standing == "not comparable") == bool(found.reasons)
+    return found.reasons, found.open
+
+
+def reasons(*arguments: Any, **more: Any) -> list[str]:
+    found, still_open = compared(*arguments, **more)
+    assert still_open == []
+    return found
+
+
+def test_the_same_protocol_compares():
+    assert compared() == ([], [])
+
+
+def test_what_is_not_stated_is_an_open_point_each_and_no_reason():
+    silent = dataclasses.replace(NUMBER, n=None, protocol=Protocol())
+    assert compared(silent) == (
+        [],
+        [
+            "number of questions",
+            "grader",
+            "pixel budget",
+            "least pixels of an image",
+            "number of turns",
+            "dialogue",
+            "length of replies",
+            "prompt",
+            "box parser",
+            "margin of crops",
+            "greedy or sampled",
+            "order of the options",
+        ],
+    )
+    found = match(silent, FACTS, RULES, SUMMARY)
+    assert found.standing == "as far as stated" and not found.comparable
+
+
+def test_without_crops_nobody_asks_what_becomes_of_boxes():
+    silent = published(box_parser=None, crop_margin=None, turns=1, dialogue="single_turn")
+    once = {"dialogue": "single_turn", "crop_margin": 0.5, "box_parser": "lenient", "max_boxes": 3}
+    assert compared(silent, env=once) == ([], [])
+
+
+def test_what_cannot_matter_is_no_reason():
+    guess = Protocol(**dict.fromkeys(Protocol.__dataclass_fields__, "any"))
+    other = {
+        "max_pixels": 5,
+        "max_turns": 3,
+        "grader": "vqa",
+        "shuffle_options": 3,
+        "crop_margin": 1,
+        "show_options": True,
+        "max_boxes": 3,
+    }
+    assert compared(dataclasses.replace(NUMBER, protocol=guess), env=other) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("number", "ours", "reason"),
+    [
+        (
+            {},
+            {"facts": {"questions": 100}},
+            "asked 100 of 191 questions",
+        ),
+        ({}, {"facts": {"questions": 200}}, "published on 191 questions, ours are 200"),
+        ({}, {"facts": {"skipped": 3}}, "3 rows of our data could not be read"),
+        (
+            {},
+            {"env": {"max_pixels": 501_760}},
+            "published with at most 1,003,520 pixels per image, ours with 501,760",
+        ),
+        ({}, {"env": {"max_turns": 3}}, "published with 2 turns, ours with 3"),
+        ({"turns": 1}, {}, "published with 1 turn, ours with 2"),
+        (
+            {},
+            {"env": {"dialogue": "crop_only"}},
+            "published with the dialogue mgpo, ours with crop_only",
+        ),
+        (
+            {},
+            {"env": {"dialogue": "free", "max_turns": 2}},
+            "published with the dialogue mgpo, ours with free",
+        ),
+        (
+            {"dialogue": "any"},
+            {"env": {"dialogue": "nowhere"}},
+            "published with 2 turns, ours with an unknown one",
+        ),
+        (
+            {},
+            {"env": {"show_options": True}},
+            "ours shows the options while a box is asked for",
+        ),
+        (
+            {},
+            {"env": {"min_pixels": 784}},
+            "published with at least 200,704 pixels per image, ours with 784",
+        ),
+        (
+            {},
+            {"env": {"box_parser": "lenient"}},
+            "published with the box parser strict, ours with lenient",
+        ),
+        ({}, {"env": {"crop_margin": 0.5}}, "published with the crop margin 0, ours with 0.5"),
+        ({}, {"max_tokens": 16}, "published with at most 1,024 tokens a reply, ours with 16"),
+        (
+            {"sampling": "avg@32", "temperature": 0.7},
+            {"summary": DRAWN},
+            "published with temperature 0.7, ours with 1.0",
+        ),
+        (
+            {"sampling": "avg@32", "temperature": "any"},
+            {},
+            "published with Avg@32, ours is greedy",
+        ),
+        (
+            {"sampling": "avg@16", "temperature": 1.0},
+            {"summary": DRAWN},
+            "published with Avg@16, ours has K = 32",
+        ),
+        (
+            {"sampling": "avg@32", "temperature": 1.0, "metric": "macro"},
+            {"summary": DRAWN},
+            "ours has no macro of its draws",
+        ),
+        (
+            {"n": None},
+            {"facts": {"notes": ["the first 8 of 191 questions"], "questions": 8}},
+            "asked only the first 8 of 191 questions",
+        ),
+        (
+            {"metric": "cycle_mean", "options": "any"},
+            {
+                "facts": {"shuffle_options": 0},
+                "summary": {"aggregations": {"cycle_mean": {"value": 1}}},
+            },
+            "our options were shuffled, so the rotations of a question no longer show every "
+            "option in every place",
+        ),
+        (
+            {"metric": "sufficiency", "reference": "Qwen2.5-VL-7B", "reference_max_pixels": "any"},
+            {
+                "summary": CROPS,
+                "reference": {**QWEN, "agent": "agents/tiny/weights"},
+            },
+            "published with answers of Qwen2.5-VL-7B, ours with base (agents/tiny/weights)",
+        ),
+        (
+            {"metric": "sufficiency", "reference": "Qwen2.5-VL-7B", "reference_max_pixels": 70},
+            {"summary": CROPS, "reference": QWEN},
+            "published with answers from at most 70 pixels, ours with 5,000",
+        ),
+        (
+            {"metric": "sufficiency", "reference": "Qwen2.5-VL-7B", "reference_max_pixels": "any"},
+            {"summary": CROPS, "reference": {**QWEN, "env": {"grader": "vqa"}}},
+            "published by the grader strict, ours by vqa",
+        ),
+        ({}, {"env": {"grader": "vqa"}}, "published by the grader strict, ours by vqa"),
+        (
+            {"options": "first is right"},
+            {},
+            "published with the options listed with the right one first, ours are in the order of "
+            "the data's files",
+        ),
+        (
+            {},
+            {"facts": {"shuffle_options": 0}},
+            "published with the options in the order of the data's files, ours are shuffled",
+        ),
+        (
+            {"metric": "macro"},
+            {},
+            "ours has no macro",
+        ),
+        (
+            {"metric": "macro"},
+            {"summary": {"aggregations": {"macro": {"incomplete": "macro: got 1 category"}}}},
+            "ours has no macro: got 1 category",
+        ),
+        ({"metric": "sufficiency"}, {}, "ours was not asked for sufficiency"),
+        ({}, {"env": {"crop": "blank"}}, "ours is an ablation: crop=blank"),
+        (
+            {},
+            {"variant_of": "m", "condition": ["crop", "none"], "env": {"crop": "none"}},
+            "ours is an ablation: crop=none",
+        ),
+        ({}, {"facts": {"dataset": "hrbench"}}, "published on vstar, ours is hrbench"),
+    ],
+)
+def test_one_difference_is_one_reason(number, ours, reason):
+    found, _ = compared(published(**number), **ours)
+    assert found == [reason]
+
+
+@pytest.mark.parametrize(
+    ("number", "ours", "point"),
+    [
+        ({"sampling": "avg@32"}, {"summary": DRAWN}, "temperature"),
+        ({}, {"env": {"prompt": "brief"}}, "prompt (theirs paper, ours brief)"),
+        ({}, {"env": {"max_boxes": 3}}, "max_boxes (ours 3)"),
+        ({}, {"env": {"box_frame": "last_image"}}, "box_frame (ours last_image)"),
+        (
+            {"metric": "sufficiency", "reference": "qwen2.5-vl-7b"},
+            {"summary": CROPS, "reference": QWEN},
+            "pixel budget of who answers",
+        ),
+        (
+            {"metric": "sufficiency", "reference_max_pixels": "any"},
+            {"summary": CROPS, "reference": QWEN},
+            "who answers from the crops",
+        ),
+    ],
+)
+def test_what_is_no_contradiction_is_an_open_point(number, ours, point):
+    assert compared(published(**number), **ours) == ([], [point])
+
+
+def test_the_mean_over_draws_is_compared_with_as_many_of_ours():
+    number = published(sampling="avg@32", temperature=1.0)
+    assert reasons(number, summary=DRAWN) == []
+    assert value_of(number, RULES, DRAWN) == (0.7, "")
+    # Draws are graded by our environment alone.
+    ruled = published(number, grader="official:vstar")
+    assert reasons(ruled, summary={**DRAWN, "official": {"micro": {"value": 0.7}}}) == [
+        "published by the grader official:vstar, ours by strict"
+    ]
+
+
+def test_a_number_by_official_rules_is_compared_with_ours_by_official_rules():
+    number = published(grader="official:vstar")
+    assert reasons(number) == ["published by the grader official:vstar, ours by strict"]
+    both = {**SUMMARY, "official": {"micro": {"value": 0.7}}}
+    assert reasons(number, summary=both) == []
+    assert reasons(number, env={"grader": "official:vstar"}) == []
+    # Another benchmark's rules are not in our summary.
+    assert reasons(published(grader="official:blink"), summary=both) != []
+
+
+def test_benchmarks_with_parts_have_to_say_which():
+    lite = published(benchmark="mme_realworld", split="lite", metric="macro9", n=1919)
+    ours = {"dataset": "mme_realworld", "questions": 1919}
+    summary = {"aggregations": {"macro9": {"value": 0.6}}}
+    assert reasons(lite, {**ours, "split": "lite"}, summary=summary) == []
+    # Files that do not say it are known by the number of their questions.
+    assert reasons(lite, {**ours, "split": "train"}, summary=summary) == []
+    assert reasons(lite, {**ours, "split": "en"}, summary=summary) == [
+        "published on the split 'lite', ours is 'en'"
+    ]
+    assert reasons(lite, {**ours, "questions": 1000}, summary=summary) == [
+        "asked 1000 of 1919 questions",
+        "our data does not say whether it is 'lite'",
+    ]
+    rotated = published(benchmark="hrbench", split="4k", metric="cycle_mean", n=800, options="any")
+    ours = {"dataset": "hrbench", "questions": 800, "split": "HR_Bench_4K"}
+    assert reasons(rotated, ours, summary={"aggregations": {"cycle_mean": {"value": 1}}}) == []
+    # Not even a number without a count compares with data that may be another part.
+    full = published(lite, split="en", n=None)
+    found, _ = compared(full, {"dataset": "mme_realworld", "questions": 1919}, summary=summary)
+    assert found == ["our data does not say whether it is 'en'"]
+
+
+def test_turns_are_those_of_the_dialogue_unless_they_are_given():
+    names = ("mgpo", "single_turn", "crop_only", "free")
+    assert [turns_of({"dialogue": name}) for name in names] == [2, 1, 2, 4]
+    assert turns_of({"dialogue": "free", "max_turns": 6}) == 6
+
+
+def test_the_order_of_the_options_is_ours_where_a_loader_made_it():
+    note = "... the options were put into an order drawn from a hash of the question's id"
+    assert order_of({"notes": [note]}, {}) == "shuffled"
+    assert order_of({}, {"shuffle_options": 1}) == order_of({"shuffle_options": 0}, {})
+    assert order_of({"shuffle_options": None}, {}) == "file"
+
+
+def test_points_of_several_agents_are_told_once_or_by_name():
+    assert by_agent({}) == ""
+    assert by_agent({"a": ["x", "y"]}) == "x; y"
+    assert by_agent({"a": ["x"], "b": ["x", "y"], "c": ["x", "y"]}) == "x; b, c: y"
+    assert by_agent({"a": ["x", "y"], "b": ["z"]}, ", ") == "a: x, y; b: z"
