@@ -37,8 +37,9 @@ def check_same(
 
     What `FREE` names may be something else, so may an agent's device and those options of its
     engine that change no reply (`agents` holds their names), and all of an agent or a dataset that
-    has no answer yet: both may be added. Returns what differed of the former: the values before, of
-    each time, for the manifest's `earlier`.
+    has no answer yet: both may be added, but for a first model beside scripted agents, whose rules
+    are those of the first model. Returns what differed of the former: the values before, of each
+    time, for the manifest's `earlier`.
     """
     answers = [row for row in rows if not is_failed(row) or has_cost(row)]
     if not answers:
@@ -59,14 +60,17 @@ def check_same(
     differ = [
         key
         for key in sorted({*old, *new})
-        if _shown(old, key) != _shown(new, key) and (key[0] not in NAMED or key[:2] in bound)
+        if not _equal(old, new, key) and (key[0] not in NAMED or key[:2] in bound)
     ]
     options: set[Keys] = {
         ("agents", name, "engine", key) for name, keys in agents.items() for key in keys
     }
     options |= {("agents", name, "device") for name in agents}
     free = {key for key in differ if key[0] in FREE or key[:4] in options}
-    if lines := _told([key for key in differ if key not in free], old, new):
+    held = [key for key in differ if key not in free]
+    if lines := _told(held, old, new):
+        if _first_model(before) != _first_model(now):
+            lines.append("  (scripted agents play by the rules of the first model agent)")
         raise ValueError(
             f"--resume: the run in {out} was started with something else; expected the same, or "
             "another folder\n" + "\n".join(lines)
@@ -101,6 +105,19 @@ def _told(keys: Sequence[Keys], old: Mapping[Keys, Any], new: Mapping[Keys, Any]
             line = f"{' '.join([NAMED.get(part[0], part[0]), *part[1:]])}: {when}"
         lines[f"  {line}"] = None
     return list(lines)
+
+
+def _equal(old: Mapping[Keys, Any], new: Mapping[Keys, Any], key: Keys) -> bool:
+    """Whether a value is there before and now, and the same; 1 and 1.0 are, 1 and True are not."""
+    if key not in old or key not in new:
+        return False
+    before, now = old[key], new[key]
+    return before == now and isinstance(before, bool) == isinstance(now, bool)
+
+
+def _first_model(manifest: Mapping[str, Any]) -> str | None:
+    """The agent whose rules scripted ones play by."""
+    return next((name for name, agent in manifest["agents"].items() if "engine" in agent), None)
 
 
 def _depth(key: Keys) -> int:

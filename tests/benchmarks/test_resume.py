@@ -129,6 +129,26 @@ def test_agents_and_datasets_may_be_added(finished, tmp_path):
     assert results(finished) == results(tmp_path / "whole")
 
 
+def test_a_whole_number_is_the_same_as_one_with_a_point(finished):
+    path = finished / "manifest.json"
+    manifest = json.loads(path.read_text())
+    rules = manifest["agents"]["random"]["env"]
+    rules["max_aspect"] = float(rules["max_aspect"])  # as a config has it
+    path.write_text(json.dumps(manifest))
+    assert main([*WORDS, "--resume", "--out", str(finished)]) == 0
+
+
+def test_a_first_model_changes_the_rules_of_scripted_agents_and_that_is_said(tmp_path, capsys):
+    words = ["--limit", "1", "--pictures", "0", "--out", str(tmp_path / "out")]
+    assert main(["--agents", "random", *words]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main(["--agents", "random", "base=configs/mgpo_tiny.yaml", "--resume", *words])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "agents.random.env.factor: 28 before, 16 now" in told
+    assert "scripted agents play by the rules of the first model agent" in told
+
+
 def test_other_pictures_than_before_are_noted(finished, capsys):
     words = [*WORDS, "--resume", "--out", str(finished)]
     said = "--pictures 3, 1 before: episodes that were there already have theirs of the first 1"
