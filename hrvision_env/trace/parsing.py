@@ -26,6 +26,7 @@ MEASURES = (
     "box_side",
     "box_area",
     "crops",
+    "shown_gold",
 )
 """What a row of a benchmark says of the boxes, by the names of `diagnostics.Diagnostics`."""
 _NAME = re.compile(r"[0-9a-f]{32}(?:\.(?:png|jpg|webp|gif))?")

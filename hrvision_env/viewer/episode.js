@@ -56,6 +56,18 @@ const MEASURES = {
   crops: ["crops", String],
 };
 
+/** Where something else came back for a box, what is known of the boxes says nothing of it. */
+const MEASURES_REPLACED = {
+  ...MEASURES,
+  coverage: ["gold covered by the box", share],
+  crop_recall: ["gold in the boxes", share],
+  iogt: ["gold found by a box", share],
+  shown_gold: ["gold in crops", share],
+  crops: ["pictures for boxes", String],
+};
+
+const measuresOf = ({ crop }) => (!crop || crop === "real" ? MEASURES : MEASURES_REPLACED);
+
 const SPENT = {
   image_tokens: "image tokens",
   prompt_tokens: "prompt tokens",
@@ -73,7 +85,7 @@ function answerText(episode) {
 
 function facts(episode) {
   const sizes = episode.sizes.map(sizeText).join(", ");
-  const measures = Object.entries(MEASURES)
+  const measures = Object.entries(measuresOf(episode))
     .filter(([name]) => known(episode.measures?.[name]))
     .map(([name, [text, tell]]) => [text, tell(episode.measures[name])]);
   const spent = Object.entries(SPENT)
@@ -134,6 +146,12 @@ function noteOf(turn, several) {
       el("p", { class: "note good" }, el("span", {}, which(turn.images[n]), "box", label, place)),
     );
   });
+  for (const { of, region } of turn.shown || []) {
+    const [x1, y1, x2, y2] = region;
+    const whose = of ? ["question “", apart(of), "”"] : ["the original"];
+    const place = `pixels ${x1}, ${y1} to ${x2}, ${y2} of `;
+    notes.push(el("p", { class: "note" }, el("span", {}, "shown instead: ", place, ...whose)));
+  }
   if (turn.reason) {
     const reason = turn.reason.replaceAll("_", " ");
     // Without numbers perhaps no box was meant: a dialogue may leave it to the agent.

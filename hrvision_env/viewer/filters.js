@@ -51,8 +51,10 @@ const drawnAtFirst = () => (BOTH_KINDS ? "greedy" : "");
 function pick(id, value) {
   const select = $(id);
   if (value && ![...select.options].some((option) => option.value === value)) {
+    // The name of a question may occur in several datasets: the list tells how often.
     const n = count(entries, (entry) => FILTERS[id]?.of(entry).includes(value));
-    select.append(el("option", { value }, `${plain(value)} (${n})`));
+    const often = FILTERS[id]?.given ? "" : ` (${n})`;
+    select.append(el("option", { value }, `${plain(value)}${often}`));
   }
   select.value = value;
   if (value) select.closest("label").hidden = false;

@@ -55,7 +55,7 @@ def write_viewer(
         episodes = iter(reading)
         for episode in islice(episodes, limit):
             parts.add(episode.data, searched(episode.record))
-            index.add(episode.record, episode.key)
+            index.add(episode.record, episode.key, episode.player)
         parts.close()
         with_pictures = reading.with_pictures
         left_out = sum(1 for _ in episodes)

@@ -6,12 +6,11 @@ names that occur often as numbers into a list of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..scripted import SCRIPTED
 from ..trace import Broken, Record
+from .players import Player, rivals
 from .rows import clip, short_id
 
 MAX_ABOUT, MAX_FOUND = 140, 4_000
@@ -36,8 +35,6 @@ _COLUMNS = (
     "crop",
 )
 _NAMED = ("agent", "dataset", "outcome", "crop")
-_VARIANT = re.compile(r"(.+) \[[^\]]*=[^\]]*\](.*)", re.DOTALL)
-"""`mgpo [crop=blank]`, an ablation of mgpo."""
 
 
 class Index:
@@ -46,13 +43,15 @@ class Index:
     def __init__(self) -> None:
         self._columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         self._numbers: dict[str, dict[str, int]] = {n: {} for n in (*_NAMED, "category")}
+        self._players: dict[str, Player] = {}
 
     def __len__(self) -> int:
         return len(self._columns["line"])
 
-    def add(self, record: Record, key: int) -> None:
-        """`key`: its line, and what the address calls it."""
+    def add(self, record: Record, key: int, player: Player) -> None:
+        """`key`: its line, and what the address calls it. `player`: its agent."""
         episode = record.episode
+        self._players.setdefault(clip(record.agent), player)
         values: dict[str, Any] = {
             "line": key,
             "id": short_id(episode.question_id),
@@ -79,7 +78,7 @@ class Index:
     def data(self) -> dict[str, Any]:
         """{"columns": {name: values}, "names": {column: names by number}, "rivals": agents}."""
         names = {column: list(numbers) for column, numbers in self._numbers.items()}
-        return {"columns": self._columns, "names": names, "rivals": rivals(names["agent"])}
+        return {"columns": self._columns, "names": names, "rivals": rivals(self._players)}
 
     def check_some(self, path: object, broken: Sequence[Broken]) -> None:
         """Raises ValueError when there is no episode."""
@@ -90,25 +89,6 @@ class Index:
     def _number(self, column: str, name: str) -> int:
         numbers = self._numbers[column]
         return numbers.setdefault(clip(name), len(numbers))
-
-
-def rivals(agents: Sequence[str]) -> list[str]:
-    """The agents among whom "disagree" means something.
-
-    Ablations of another agent are left out, and of the others those that follow a script where at
-    least two do not: an oracle disagrees with everybody who is wrong.
-
-    >>> rivals(["random", "oracle", "grpo", "mgpo", "mgpo [crop=blank]"])
-    ['grpo', 'mgpo']
-    """
-    plain = [name for name in agents if not _is_variant(name, agents)]
-    models = [name for name in plain if name.split(" (")[0] not in SCRIPTED]
-    return models if len(models) > 1 else plain
-
-
-def _is_variant(name: str, agents: Sequence[str]) -> bool:
-    found = _VARIANT.fullmatch(name)
-    return found is not None and found[1] + found[2] in agents
 
 
 def searched(record: Record) -> str:

@@ -35,9 +35,12 @@ async function refresh(line = 0) {
   summarise(state.found);
   if (!state.found.length) {
     const alone = $("compare").value && $("compare").value === $("agent").value;
+    const alike = $("compare").value && entries.some((entry) => entry.step !== null);
     const none = alone
       ? "An agent cannot be compared with itself: choose another one."
-      : "No episode matches these filters.";
+      : alike
+        ? "No question was played by both at the same step and matches these filters."
+        : "No episode matches these filters.";
     $("list").replaceChildren(el("li", { class: "empty" }, none));
     $("episode").replaceChildren(el("p", { class: "empty" }, none));
     return;

@@ -1,7 +1,8 @@
 """Traces as a page takes them: row by row, with the pictures that are there and names of its own.
 
 Several traces on one page are told apart: lines are counted on from one file to the next, and an
-agent whose name occurs in more than one of them is called after its folder as well.
+agent whose name occurs in more than one of them is called after its folder as well, and so are its
+ablations.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from ..trace import IMAGES, ORIGINALS, Broken, Record, Trace
 from .index import Index
 from .page import to_json, told
+from .players import Player, by_name, read_players
 from .rows import Row, describe
 
 
@@ -29,6 +31,7 @@ class Described:
     data: str
     """Its row as JSON."""
     trace: Trace
+    player: Player
 
 
 class Reading:
@@ -43,6 +46,7 @@ class Reading:
         """What each trace is called: as much of its path as tells it from the others."""
         self._shared = _shared(traces)
         self._kept = [_Kept(trace) for trace in traces]
+        self._players = [read_players(trace.path.parent) for trace in traces]
         self.with_pictures = 0
 
     def __iter__(self) -> Iterator[Described]:
@@ -51,7 +55,8 @@ class Reading:
             last = 0
             for record in trace:
                 last = record.line
-                named = self._named(record, place)
+                player = self._players[place].get(record.agent) or by_name(record.agent)
+                named = self._named(record, player, place)
                 try:
                     row = self._kept[place].only(describe(named))
                     data = to_json({**row, "key": before + last, "place": place})
@@ -60,15 +65,16 @@ class Reading:
                     trace.broken.append(Broken(trace.path, last, f"cannot be shown: {error}"))
                     continue
                 self.with_pictures += _has_picture(row)
-                yield Described(named, before + last, data, trace)
+                yield Described(named, before + last, data, trace, player)
             before += max([last, *(broken.line for broken in trace.broken)])
 
     @property
     def broken(self) -> list[Broken]:
         return [broken for trace in self.traces for broken in trace.broken]
 
-    def _named(self, record: Record, place: int) -> Record:
-        if record.agent not in self._shared:
+    def _named(self, record: Record, player: Player, place: int) -> Record:
+        shared = record.agent in self._shared
+        if not shared and not (player.variant_of and player.variant_of in self._shared):
             return record
         return replace(record, agent=f"{record.agent} ({self.names[place]})".strip())
 

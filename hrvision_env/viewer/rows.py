@@ -123,6 +123,10 @@ def _turn(record: Record, number: int) -> Row:
         "raw": list(turn.box_raw),
         "reason": turn.invalid_reason,
         "crops": [list(size) for size in turn.crop_sizes],
+        "shown": [
+            {"of": short_id(part.question_id), "region": [round(v) for v in _corners(part.region)]}
+            for part in turn.shown
+        ],
         "fresh": turn.fresh,
         "stop": turn.stop_reason,
     }

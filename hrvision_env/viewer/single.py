@@ -45,7 +45,7 @@ def write_page(
         if len(rows) < with_images:
             pictures.add(episode.record, episode.trace)
         rows.append(episode.data)
-        index.add(episode.record, episode.key)
+        index.add(episode.record, episode.key, episode.player)
         texts.append(searched(episode.record))
     left_out = sum(1 for _ in episodes)
     index.check_some(traces[0].path, reading.broken)

@@ -130,17 +130,15 @@ for (const entry of entries) {
 }
 
 /**
- * The episode of another agent at the same question: a sampled one beside a sampled one, of the
- * same draw, step and training if possible.
+ * The episode of another agent at the same question: a sampled one beside a sampled one, in two
+ * training runs at the same step; of the same draw and training if possible.
  */
 function partnerOf(entry, agent) {
   const others = questions
     .get(questionOf(entry))
-    .filter((e) => e.agent === agent && (e.draw === null) === (entry.draw === null));
-  const same = (other) =>
-    4 * (other.draw === entry.draw) +
-    2 * (other.step === entry.step) +
-    (other.training === entry.training);
+    .filter((e) => e.agent === agent && (e.draw === null) === (entry.draw === null))
+    .filter((e) => e.step === null || entry.step === null || e.step === entry.step);
+  const same = (other) => 2 * (other.draw === entry.draw) + (other.training === entry.training);
   return others.sort((a, b) => same(b) - same(a) || a.number - b.number)[0] || null;
 }
 

@@ -104,6 +104,7 @@ def test_a_row_of_a_benchmark_brings_all_it_has(tmp_path):
             iou=0.5,
             coverage=None,
             crops=2,
+            shown_gold=0.25,
             valid_box=True,
             tokens={"image": 400, "prompt": None, "sampled": 21},
             seconds=0.5,
@@ -126,7 +127,7 @@ def test_a_row_of_a_benchmark_brings_all_it_has(tmp_path):
     assert (found.agent, found.dataset) == ("me", "vstar") != (found.agent, found.episode.dataset)
     assert (found.training, found.sampled, found.draw, found.step) == (1, True, 2, None)
     assert (found.strict, found.official) == (1.0, None)
-    assert found.measures == {"hit": 1.0, "iou": 0.5, "crops": 2.0}
+    assert found.measures == {"hit": 1.0, "iou": 0.5, "crops": 2.0, "shown_gold": 0.25}
     assert found.spent == Spent(400, None, 21, 0.5, 1.25) and found.tokens == ()
     assert (found.question, found.answers, found.gold) == ("What?", ("A",), (Box(1, 2, 3, 4),))
     assert found.pictures == kept.pictures and found.originals[0].file == "0" * 32 + ".jpg"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from hrvision_env.trace import Trace
-from hrvision_env.viewer import write_viewer
 
 from .browsing import until, watched
 from .test_rendering import begin, box
@@ -147,6 +146,8 @@ def test_only_this_question_is_only_this_question(browser, tmp_path):
         page.click("text=1 more episode of this question")
         assert names(page) == ["q1", "q1"]
         assert page.evaluate("location.hash") == "#dataset=one&question=q1"
+        # Three of both datasets have that name.
+        assert page.locator("#question option:checked").inner_text() == "q1"
         page.select_option("#question", "")
         assert names(page) == ["q1", "q10", "q1", "q1 q10"]
         at(page, uri, "#question=q1+q10")
@@ -308,23 +309,3 @@ def test_a_box_says_its_image_where_there_are_several(browser, tmp_path):
         at(page, page_of(trace(folder, begin("white", box(140, 56, 420, 280), RIGHT))).as_uri())
         assert page.locator(".note").first.inner_text().startswith("box ")
         assert seen.errors == []
-
-
-# -- Several traces
-
-
-def test_two_runs_can_be_compared(browser, tmp_path):
-    made = [rows_of(tmp_path / name, {"agent": name, "right": name == "a"}) for name in "ab"]
-    path = tmp_path / "both.html"
-    write_viewer(made, path)
-    with watched(browser) as seen:
-        page = seen.page
-        at(page, path.as_uri(), "#agent=a&compare=b&episode=1")
-        until(page, lambda: page.locator(".side-by").count() == 2)
-        assert words(page) == "1 pair 1 only a right 0 only b right 0 both 0 neither"
-        loaded = "[...document.querySelectorAll('.pane img')].map(i => i.naturalWidth > 0 && i.src)"
-        until(page, lambda: all(page.evaluate(loaded)))
-        assert [src.split("/")[-3] for src in page.evaluate(loaded)] == ["a", "b"]
-        at(page, path.as_uri(), "#episode=2")
-        facts = " ".join(page.inner_text(".facts").split())
-        assert "file b line 1" in facts and seen.errors == []

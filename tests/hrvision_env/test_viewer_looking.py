@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -226,3 +227,47 @@ def test_an_ablated_crop_is_said_in_words(browser, tmp_path):
         assert page.inner_text(".warning") == told
         assert "in place of a crop" in page.locator(".crops figcaption").last.inner_text()
         assert seen.errors == []
+
+
+def test_numbers_of_the_boxes_are_none_of_the_crops_that_replace_them(browser, tmp_path):
+    made = trace(tmp_path, begin("white", box(140, 56, 420, 280), RIGHT))
+    line = json.loads(made.path.read_text())
+    other = "<img src=x onerror=alert(1)> \u202eq"
+    region = {"x1": 715.4, "y1": 863, "x2": 807, "y2": 955}
+    turn = {**line["turns"][0], "shown": [{"region": region, "question_id": other}]}
+    own = {**turn, "shown": [{"region": region, "question_id": ""}]}
+    measures: dict[str, float] = {"crop_recall": 1.0, "iogt": 1.0, "crops": 1}
+    rows: list[dict[str, Any]] = [
+        {"measures": measures},
+        {"crop": "shuffled", "measures": measures, "turns": [turn, *line["turns"][1:]]},
+        {
+            "crop": "random",
+            "measures": {**measures, "shown_gold": 0.25},
+            "turns": [own, *line["turns"][1:]],
+        },
+    ]
+    made.path.write_text("".join(json.dumps({**line, **row}) + "\n" for row in rows))
+    uri = page_of(made).as_uri()
+
+    def told(number: int) -> tuple[str, str]:
+        page.goto("about:blank")
+        page.goto(f"{uri}#episode={number}")
+        shown(page)
+        texts = [page.inner_text(".facts"), page.locator(".turn").first.inner_text()]
+        facts, conversation = (" ".join(text.split()) for text in texts)
+        return facts, conversation
+
+    with watched(browser) as seen:
+        page = seen.page
+        facts, conversation = told(1)
+        assert "gold in crops 100% gold found 100% crops 1" in facts
+        assert "instead" not in conversation
+        facts, conversation = told(2)
+        assert "gold in the boxes 100% gold found by a box 100% pictures for boxes 1" in facts
+        assert "gold in crops" not in facts
+        instead = "shown instead: pixels 715, 863 to 807, 955 of"
+        assert f"{instead} question “{other}”" in conversation
+        facts, conversation = told(3)
+        assert "gold in the boxes 100%" in facts and "gold in crops 25%" in facts
+        assert f"{instead} the original" in conversation
+        assert page.locator("img[onerror]").count() == 0 and seen.errors == []

@@ -11,7 +11,7 @@ import pytest
 from hrvision_env.__main__ import main
 from hrvision_env.trace import EPISODES, Trace
 from hrvision_env.viewer import write_page, write_viewer
-from hrvision_env.viewer.index import rivals
+from hrvision_env.viewer.players import by_name, read_players, rivals
 from hrvision_env.viewer.rows import short_id
 
 from .test_rendering import begin, box
@@ -89,11 +89,58 @@ def test_a_refused_box_beyond_all_bounds_is_not_drawn(tmp_path):
 
 def test_rivals_are_no_ablations_and_follow_no_script():
     agents = ["random", "oracle", "grpo", "mgpo", "mgpo [crop=blank]", "grpo [crop=blank]"]
-    assert rivals(agents) == ["grpo", "mgpo"]
-    assert rivals(["random", "mgpo", "mgpo [crop=none]"]) == ["random", "mgpo"]
-    assert rivals(["mgpo [crop=blank]", "a [b]"]) == ["mgpo [crop=blank]", "a [b]"]
-    assert rivals(["a (x)", "b (x)", "a [crop=none] (x)"]) == ["a (x)", "b (x)"]
-    assert rivals([]) == []
+    assert among(*agents) == ["grpo", "mgpo"]
+    assert among("random", "mgpo", "mgpo [crop=none]") == ["random", "mgpo"]
+    assert among("mgpo [crop=blank]", "a [b]") == ["mgpo [crop=blank]", "a [b]"]
+    assert among("", "a") == ["", "a"]
+    assert among() == []
+
+
+def among(*agents: str) -> list[str]:
+    return rivals({name: by_name(name) for name in agents})
+
+
+def listed(*traces: Trace) -> dict[str, Any]:
+    """The index of a page for traces, written beside the first one's folder."""
+    page = traces[0].path.parent.with_suffix(".html")
+    write_viewer(traces, page)
+    index: dict[str, Any] = embedded(page.read_text(), "data")["index"]
+    return index
+
+
+def test_ablations_in_one_of_two_traces_are_no_rivals(tmp_path):
+    plain, ablated = {"agent": "base"}, {"agent": "base [crop=none]"}
+    first = changed(pointing(tmp_path / "b1"), plain, ablated, {"agent": "other [crop=none]"})
+    index = listed(first, changed(pointing(tmp_path / "b2"), plain, {"agent": "other"}))
+    assert index["rivals"] == ["base (b1)", "base (b2)", "other"]
+    names = ["base (b1)", "base [crop=none] (b1)", "other [crop=none]", "base (b2)", "other"]
+    assert index["names"]["agent"] == names
+
+
+def test_nameless_agents_of_two_traces_change_no_other_name(tmp_path):
+    made = [changed(pointing(tmp_path / n), {"agent": ""}, {"agent": f"a{n}"}) for n in "xy"]
+    assert listed(*made)["rivals"] == ["(x)", "ax", "(y)", "ay"]
+
+
+def test_the_manifest_says_who_follows_a_script(tmp_path):
+    """The command line takes floor=random and a model called random."""
+    agents = {"floor": {"agent": "random"}, "ceiling": {"agent": "oracle", "variant_of": ""}}
+    models = {name: {"agent": "weights", "engine": {"name": "x"}} for name in ("base", "random")}
+    variant = {"plain": {"agent": "weights", "engine": {}, "variant_of": "base"}}
+    known = {**agents, **models, **variant}
+    made = changed(pointing(tmp_path / "run"), *({"agent": name} for name in known))
+    assert listed(made)["rivals"] == ["floor", "ceiling", "base", "plain"]
+    (tmp_path / "run/manifest.json").write_text(json.dumps({"agents": known}))
+    assert listed(made)["rivals"] == ["base", "random"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"agents": [1]}', '{"agents": {"a": 1}}', "[" * 100_000, "\udcff"]
+)
+def test_a_manifest_that_is_none_says_nothing(tmp_path, text):
+    assert read_players(tmp_path) == {}
+    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert read_players(tmp_path) == {}
 
 
 def test_long_names_of_questions_stay_different(tmp_path):
