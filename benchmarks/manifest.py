@@ -13,6 +13,7 @@ agents              {name: what played by which rules}: model or scripted agent,
                     ablation also `variant_of` and `condition`
 ablations           as they were asked for
 sufficiency         who answers from the crops alone; null: nobody
+published           {file: hash} of the numbers of --published, where there are any
 earlier             what was different when an interrupted run began, see `resume`
 """
 

@@ -23,7 +23,7 @@ EPISODES = "episodes.jsonl"
 Keys = tuple[str, ...]
 """Where a value stands in nested mappings."""
 
-FREE = ("machine", "git", "command", "workers", "pictures", "ablations")
+FREE = ("machine", "git", "command", "workers", "pictures", "ablations", "published")
 """Parts of a manifest that may be others when a run goes on; what they were before is noted."""
 
 NAMED = {"agents": "agent", "datasets": "dataset"}

@@ -13,7 +13,7 @@ writes to the folder `--out`
     report.html        the same for people, and episodes.html, to look at episodes
     images/            what the agents were shown, and originals/, as far as --pictures goes
     replies/           what servers replied: a run that goes on pays for nothing twice
-    published/         copies of the files of --published
+    published/         copies of the files of --published; they stay when a run goes on without it
 
 A run that was interrupted goes on with the same command and `--resume`, and ends with the files of
 a run that was not. Episodes that failed are played again, and what they cost is counted. A server's
@@ -43,7 +43,7 @@ from .command import environment_overrides, make_parser, settings_of
 from .evaluate import AgentError, Pictures, Task, make_tasks, run_tasks
 from .manifest import make_manifest, protocol_of
 from .processes import only_one
-from .published import beside, keep, kept
+from .published import beside, copies, fingerprints, keep, kept, read
 from .report import SUFFICIENCY, write_json, write_report
 from .resume import EPISODES, check_same, in_order, is_failed, read_rows, remaining, write_rows
 from .rows import Row
@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_plan(options: argparse.Namespace, rest: Sequence[str], stack: ExitStack) -> Plan:
     """Check everything that can be checked beforehand; the folder is held until the stack closes.
     Raises ValueError and OSError."""
+    numbers = read(options.published)
     overrides = environment_overrides(rest)
     given = parse_agents(options.agents, overrides)
     agents = expand(given, options.ablate)
@@ -106,11 +107,15 @@ def make_plan(options: argparse.Namespace, rest: Sequence[str], stack: ExitStack
     if reference:
         manifest |= {"sufficiency": reference.name, "reference": protocol_of(reference)}
     hold(options.out, stack)
+    if options.resume and not numbers:
+        numbers = copies(options.out)
+    if numbers:
+        manifest["published"] = fingerprints(numbers)
     if options.resume:
         go_on(options.out, agents, manifest)
     else:
         check_empty(options.out)
-    keep(options.published, options.out)
+    keep(numbers, options.out)
     player = with_replies(reference, options.out) if reference else None
     return Plan(agents, datasets, tasks, manifest, player, options.seed)
 

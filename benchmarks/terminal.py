@@ -1,12 +1,14 @@
 """A benchmark in the terminal: how far it is, and what it found.
 
 A table per dataset, then the differences between agents: models before scripted agents before
-ablations, and of each first those that are inside the noise.
+ablations, and of each first those that are inside the noise. Of many, some of every kind.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -24,7 +26,7 @@ from rich.progress import Task as Bar
 from rich.table import Table
 from rich.text import Text
 
-from .published import AS_STATED, NOT_COMPARABLE, by_agent
+from .published import in_order
 from .statistics.families import SCRIPTED
 from .statistics.wording import asked
 
@@ -32,6 +34,8 @@ Summaries = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 SHOWN = 12
 """Comparisons that are told here; the report has all of them."""
+SHOWN_PUBLISHED = 4
+"""Published numbers that are told here, per dataset: they are not what was run."""
 
 
 class Rate(ProgressColumn):
@@ -147,12 +151,25 @@ COMMON = ("questions", "chance", "k")
 
 def _print_comparisons(console: Console, comparisons: Sequence[Mapping[str, Any]]) -> None:
     """What is inside the noise first, after what it is about: it is what people overlook."""
-    ordered = sorted(comparisons, key=lambda one: (_interest(one), not one["inside_noise"]))
-    for one in ordered[:SHOWN]:
+    for one in _of_every_kind(comparisons):
         style = "yellow" if one["inside_noise"] else ""
         console.print(Text(one["text"], style=style))
-    if (more := len(ordered) - SHOWN) > 0:
+    if (more := len(comparisons) - SHOWN) > 0:
         console.print(f"{more} more comparisons are in comparisons.json and in the report.")
+
+
+def _of_every_kind(comparisons: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """At most SHOWN of them in order. Kinds take turns: many of one leave some of each other."""
+    kinds: dict[tuple[int, bool], list[Mapping[str, Any]]] = defaultdict(list)
+    for one in comparisons:
+        kinds[_kind(one)].append(one)
+    turns = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
+    taken = [one for turn in turns for one in turn if one is not None]
+    return sorted(taken[:SHOWN], key=_kind)
+
+
+def _kind(one: Mapping[str, Any]) -> tuple[int, bool]:
+    return _interest(one), not one["inside_noise"]
 
 
 def _interest(one: Mapping[str, Any]) -> int:
@@ -161,20 +178,28 @@ def _interest(one: Mapping[str, Any]) -> int:
 
 
 def _print_published(console: Console, numbers: Sequence[Mapping[str, Any]]) -> None:
-    """Those that compare, then those that do as far as is stated: first where least is open."""
-    fitting = [one for one in numbers if one["standing"] != NOT_COMPARABLE]
-    fitting.sort(key=lambda one: min(len(ours["open"]) for ours in one["ours"].values()))
-    for one in fitting[:SHOWN]:
-        ours = one["ours"]
-        here = ", ".join(f"{name} {_percent(own['value'])}" for name, own in ours.items())
+    """In the order of the report, which also says what is open."""
+    fitting = in_order(numbers)
+    for one in fitting[:SHOWN_PUBLISHED]:
+        here = ", ".join(_own(name, own) for name, own in one["ours"].items())
         where = f"{one['metric']}, {one['source']}"
         said = f"published: {one['model']} {_percent(one['value'])} ({where}); here: {here}"
-        if one["standing"] == AS_STATED:
-            points = by_agent({name: own["open"] for name, own in ours.items()}, ", ")
-            said += f"; as far as stated, open: {points}"
         console.print(Text(said))
-    if (more := len(fitting) - SHOWN) > 0:
+    if (more := len(fitting) - SHOWN_PUBLISHED) > 0:
         console.print(f"{more} more published numbers are in the report.", highlight=False)
     if odd := len(numbers) - len(fitting):
         said = f"Published numbers that do not compare with this run: {odd}; the report says why."
         console.print(said, highlight=False)
+
+
+def _own(name: str, own: Mapping[str, Any]) -> str:
+    """One of ours beside a published number.
+
+    >>> _own("mgpo", {"value": 0.5, "interval": [0.42, 0.58], "open": ["grader", "prompt"]})
+    'mgpo 50.0 (42 to 58; as far as stated, 2 points open)'
+    """
+    parts = [_range(own)] if own.get("interval") else []
+    if count := len(own["open"]):
+        parts.append(f"as far as stated, {count} point{'s' if count > 1 else ''} open")
+    beside = f" ({'; '.join(parts)})" if parts else ""
+    return f"{name} {_percent(own['value'])}{beside}"

@@ -1,20 +1,31 @@
-"""Published numbers: beside ours where the protocol is the same, or is as far as it is stated, else
-in a folded list with the reasons."""
+"""Published numbers: beside ours where the protocol is the same, or enough of it is stated and
+nothing of that differs; else in a folded list with the reasons."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..published import AS_STATED, COMPARABLE, NOT_COMPARABLE, by_agent
-from .cells import MISSING, number, share
-from .parts import Cell, Section, Table
+from ..published import AS_STATED, COMPARABLE, NOT_COMPARABLE, by_agent, in_order
+from ..statistics.wording import asked
+from .cells import MISSING, number, share, span
+from .parts import Cell, Section, Table, percent
 
-SAME = "Comparable: every part of the protocol is stated, and the same."
-OPEN = (
-    "Only as far as stated: nothing contradicts, but the source does not state the open points. "
-    "Each of them may be worth more than the difference between two models."
+RULE = (
+    "A published number stands beside ours only where nothing that is stated of its protocol "
+    "differs from ours, and where enough is stated: benchmark, part and aggregation, the number of "
+    "questions or the whole part, dialogue or turns, and the pixel budget or the sampling."
 )
+SAME = "Comparable"
+OPEN = "As far as stated"
+WORTH = (
+    "“As far as stated” means that the source leaves parts of its protocol open. Each of them may "
+    "be worth more than the difference between two models."
+)
+NONE_SAME = "No number here has its whole protocol stated and the same as ours."
+NONE_BESIDE = "No number here is of that kind; the list says why."
+SHORT = 30
+"""Characters of a cell that stays on one line."""
 NONE = "there is no model of ours to compare with"
 
 Row = Mapping[str, Any]
@@ -24,53 +35,76 @@ def published_section(rows: Sequence[Row], table: Mapping[str, Row]) -> Section 
     """Of one dataset; None where nothing was published."""
     if not rows:
         return None
-    same, stated, others = (
-        [row for row in rows if row["standing"] == standing]
-        for standing in (COMPARABLE, AS_STATED, NOT_COMPARABLE)
+    beside = in_order(rows)
+    same, stated = (
+        [row for row in beside if row["standing"] == standing]
+        for standing in (COMPARABLE, AS_STATED)
     )
-    tables = []
+    others = [row for row in rows if row["standing"] == NOT_COMPARABLE]
+    tables, paragraphs = [], [RULE]
     if same:
         tables.append(_beside(same, list(table), SAME))
     if stated:
-        stated.sort(key=_least_open)
-        tables.append(_beside(stated, list(table), OPEN))
+        common = _everywhere(stated)
+        open_ = [f"Open for all of these: {', '.join(common)}."] if common else []
+        paragraphs.append(" ".join([*([] if same else [NONE_SAME]), WORTH, *open_]))
+        tables.append(_beside(stated, list(table), OPEN, common))
+    if not beside:
+        paragraphs.append(NONE_BESIDE)
     if others:
         tables.append(_apart(others))
-    text = "A published number stands beside ours only where no part of its protocol is another."
-    if not same:
-        text += " None is known to have the same protocol."
-    if others and not (same or stated):
-        text += " All have another one: the reasons are in the list."
-    return Section("Published numbers", [text], tables=tables, level=3)
+    return Section("Published numbers", paragraphs, tables=tables, level=3)
 
 
-def _beside(rows: Sequence[Row], agents: Sequence[str], caption: str) -> Table:
-    """The numbers of one standing, with the agents of ours that they stand beside."""
+def _everywhere(rows: Sequence[Row]) -> list[str]:
+    """What is open for all numbers: said once above them, where a phone shows it too."""
+    found = [own["open"] for row in rows for own in row["ours"].values()]
+    return [point for point in found[0] if all(point in points for points in found)]
+
+
+def _beside(
+    rows: Sequence[Row], agents: Sequence[str], caption: str, common: Sequence[str] = ()
+) -> Table:
+    """The numbers of one standing, with the agents of ours that they stand beside, and what is open
+    besides what is for all of them."""
+    points = [_open(row, common) for row in rows]
     ours = [agent for agent in agents if any(agent in row["ours"] for row in rows)]
     lines: list[list[str | Cell]] = [
         [
             row["model"],
             share(row["value"]),
             number(row["n"]) if row["n"] else MISSING,
+            *(_own(row["ours"].get(agent), row["n"]) for agent in ours),
+            *([_words(point or "–")] if any(points) else []),
             row["metric"],
-            *(share(row["ours"].get(agent, {}).get("value")) for agent in ours),
-            Cell(_rules(row["protocol"]), wraps=True),
-            *([Cell(_open(row), wraps=True)] if caption == OPEN else []),
+            _words(_rules(row["protocol"])),
             _source(row),
         ]
-        for row in rows
+        for row, point in zip(rows, points, strict=True)
     ]
-    points = ["open points"] if caption == OPEN else []
-    header = ["model", "published", "n", "metric", *ours, "protocol", *points, "source"]
+    more = ["also open" if common else "open"] if any(points) else []
+    header = ["model", "published", "n", *ours, *more, "metric", "protocol", "source"]
     return Table(header, lines, caption=caption)
 
 
-def _least_open(row: Row) -> int:
-    return min(len(own["open"]) for own in row["ours"].values())
+def _own(found: Row | None, theirs: int | None) -> Cell:
+    """Ours, with its interval, and with the questions asked where these are not as theirs."""
+    if not found or found["value"] is None:
+        return MISSING
+    parts = [span(found["interval"]).text] if found.get("interval") else []
+    if (n := found.get("n")) and n != theirs:
+        parts.append(f"n = {asked(found.get('questions') or n, n)}")
+    beside = f" ({', '.join(parts)})" if parts else ""
+    return Cell(f"{percent(found['value'])}{beside}", found["value"])
 
 
-def _open(row: Row) -> str:
-    return by_agent({agent: own["open"] for agent, own in row["ours"].items()}, ", ")
+def _open(row: Row, common: Sequence[str]) -> str:
+    left = {
+        agent: [point for point in own["open"] if point not in common]
+        for agent, own in row["ours"].items()
+        if own["open"]
+    }
+    return by_agent(left, ", ")
 
 
 def _apart(rows: Sequence[Row]) -> Table:
@@ -92,7 +126,12 @@ def _apart(rows: Sequence[Row]) -> Table:
 def _source(row: Row) -> Cell:
     note = f" ({row['note']})" if row.get("note") else ""
     link = row.get("link") or ""
-    return Cell(f"{row['source']}{note}", href=link if is_web(link) else "", wraps=True)
+    return _words(f"{row['source']}{note}", href=link if is_web(link) else "")
+
+
+def _words(text: str, href: str = "") -> Cell:
+    """Takes no more room than a few words need."""
+    return Cell(text, href=href, wraps=len(text) > SHORT)
 
 
 def is_web(link: str) -> bool:

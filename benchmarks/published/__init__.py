@@ -5,16 +5,26 @@ Two numbers of one benchmark differ by protocol as much as by model (the same Qw
 null in the files here, and there are three classes:
 
 comparable          every part of the protocol is stated, and the same
-as far as stated    nothing contradicts; what is not stated is listed beside the number
-not comparable      something is different, and the list says what
+as far as stated    the least that has to be stated is, see `rules.NEEDED`, and nothing that is
+                    stated differs; what is not stated is listed beside the number
+not comparable      something differs, or too little is stated, and the list says what
 
 `any` says that a number cannot depend on a part. Harmless, and so not asked for: the form in which
 a model writes its boxes, and how it is run.
 """
 
-from .comparing import AS_STATED, COMPARABLE, NOT_COMPARABLE, Match, beside, by_agent, match
+from .comparing import (
+    AS_STATED,
+    COMPARABLE,
+    NOT_COMPARABLE,
+    Match,
+    beside,
+    by_agent,
+    in_order,
+    match,
+)
 from .numbers import Protocol, Published, load
-from .own import keep, kept
+from .own import copies, fingerprints, keep, kept, read
 
 __all__ = [
     "AS_STATED",
@@ -25,8 +35,12 @@ __all__ = [
     "Published",
     "beside",
     "by_agent",
+    "copies",
+    "fingerprints",
+    "in_order",
     "keep",
     "kept",
     "load",
     "match",
+    "read",
 ]

@@ -15,7 +15,7 @@ from .rules import Facts, Point, Rules, Summary
 COMPARABLE = "comparable"
 """Everything is stated, and the same."""
 AS_STATED = "as far as stated"
-"""Nothing contradicts, but there are open points: parts of the protocol that nobody stated."""
+"""Enough is stated and nothing of it differs, but there are open points: what nobody stated."""
 NOT_COMPARABLE = "not comparable"
 STANDINGS = (COMPARABLE, AS_STATED, NOT_COMPARABLE)
 
@@ -23,7 +23,7 @@ PARTED = ("hrbench", "mme_realworld", "visualprobe")
 """Benchmarks with parts that are benchmarks of their own."""
 UNSURE = ("test", "train", "val")
 """Splits of theirs that do not say which part they are."""
-LIMITED = re.compile(r"the first [0-9]+ of [0-9]+ questions")
+PARTIAL = re.compile(r"\b[0-9]+ of [0-9]+ questions\b")
 """How a manifest notes a run on a part of the data."""
 
 
@@ -32,7 +32,7 @@ class Match:
     """Whether two numbers compare, all that speaks against it, and what remains open."""
 
     reasons: list[str]
-    """Contradictions: one is enough."""
+    """What differs, and that too little is stated: one is enough."""
     open: list[str]
     """What the source does not state."""
 
@@ -71,6 +71,7 @@ def match(
         *check.of_options(published, dataset_facts, env),
         *check.of_reference(published, summary, reference),
         *_ablation(protocol),
+        *check.of_needed(theirs),
     ]
     reasons = [point.text for point in points if not point.open]
     return Match(reasons, [point.text for point in points if point.open])
@@ -84,9 +85,10 @@ def beside(
     """The published numbers of each dataset of a run, and ours where they compare.
 
     `{dataset: [{"model", "value" (0..1), "n", "source", "link", "note", "split", "metric",
-    "protocol", "standing", "ours": {agent: {"value", "standing", "open"}}, "reasons": {agent:
-    [..]}}]}`. `standing`: the best of all our agents'. `ours` holds the agents that nothing speaks
-    against, each with what remains open, `reasons` the others. Ablations and scripted agents are
+    "protocol", "standing", "ours": {agent: {"value", "interval", "n", "questions", "standing",
+    "open"}}, "reasons": {agent: [..]}}]}`. `standing`: the best of all our agents'. `ours` holds
+    the agents that nothing speaks against, each with what remains open, `reasons` the others; n
+    counts answers, by rotations and trainings. Ablations and scripted agents are
     no candidates. `own`: numbers besides ours, see `published.own`. Datasets that nothing is
     published about are left out, and so are numbers of another part of a benchmark (8k beside 4k).
     """
@@ -117,7 +119,7 @@ def _row(
     }
     ours = {
         agent: {
-            "value": value_of(number, agents[agent], summaries[agent][dataset])[0],
+            **_told(number, agents[agent], summaries[agent][dataset]),
             "standing": same.standing,
             "open": same.open,
         }
@@ -135,6 +137,27 @@ def _row(
         "ours": ours,
         "reasons": {agent: same.reasons for agent, same in found.items() if same.reasons},
     }
+
+
+def _told(number: Published, rules: Rules, summary: Summary) -> dict[str, Any]:
+    """Our number, never without its interval and the questions that it is of."""
+    found, _ = value_of(number, rules, summary)
+    value, interval = (found or {}).get("value"), (found or {}).get("interval")
+    counts = {name: summary.get(name) for name in ("n", "questions")}
+    return {"value": value, "interval": interval, **counts}
+
+
+def in_order(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that compare, then those that do as far as is stated: first where least is open.
+
+    Counted are the points that stand beside a number, so those of all of our agents.
+    """
+    shown = [row for row in rows if row["standing"] != NOT_COMPARABLE]
+    return sorted(shown, key=lambda row: (STANDINGS.index(row["standing"]), len(_points(row))))
+
+
+def _points(row: Mapping[str, Any]) -> set[str]:
+    return {point for own in row["ours"].values() for point in own["open"]}
 
 
 def by_agent(found: Mapping[str, Sequence[str]], apart: str = "; ") -> str:
@@ -185,8 +208,9 @@ def _data(number: Published, facts: Facts) -> Iterator[Point]:
         yield Point(f"published on the split {number.split!r}, ours is {part!r}")
     if number.n is None:
         yield Point("number of questions", open=True)
-        limits = [note for note in facts.get("notes", ()) if LIMITED.fullmatch(note)]
-        yield from (Point(f"asked only {note}") for note in limits)
+        # Then it is a number of the whole part that it names.
+        parts = [note for note in facts.get("notes", ()) if PARTIAL.search(note)]
+        yield from (Point(f"ours is not the whole set: {note}") for note in parts)
     elif asked < number.n:
         yield Point(f"asked {asked} of {number.n} questions")
     elif asked > number.n:
@@ -211,9 +235,9 @@ def _ablation(rules: Rules) -> Iterator[Point]:
 def _number(
     number: Published, rules: Rules, summary: Summary, reference: Rules | None
 ) -> Iterator[Point]:
-    value, why = value_of(number, rules, summary)
-    if value is None:
-        yield Point(why)
+    found, why = value_of(number, rules, summary)
+    if found is None or found.get("value") is None:
+        yield Point(why or f"ours has no {number.metric}")
     asked = reference if number.metric == SUFFICIENCY and reference else rules
     grader, theirs = asked["env"]["grader"], number.protocol.grader
     if theirs is None:
@@ -222,24 +246,24 @@ def _number(
         yield Point(f"published by the grader {theirs}, ours by {grader}")
 
 
-def value_of(number: Published, rules: Rules, summary: Summary) -> tuple[float | None, str]:
-    """Our value of the same metric by the same grader, or None and why."""
+def value_of(number: Published, rules: Rules, summary: Summary) -> tuple[Summary | None, str]:
+    """Our {"value", "interval"} of the same metric by the same grader, or None and why."""
     if number.metric == SUFFICIENCY:
         found = summary.get(SUFFICIENCY)
-        return (found["value"], "") if found else (None, "ours was not asked for sufficiency")
+        return (found, "") if found else (None, "ours was not asked for sufficiency")
     if draws := draws_of(number.protocol.sampling):
         return _drawn(number, draws, summary)
     official = _is_official(number, rules, summary)
     reports = summary.get("official" if official else "aggregations", {})
     found = reports.get(number.metric)
     if found is None and number.metric == "micro" and not reports:
-        found = {"value": summary["accuracy"]}
-    if found is None:
-        return None, f"ours has no {number.metric}"
-    return found.get("value"), f"ours has no {found.get('incomplete', number.metric)}"
+        found = {"value": summary["accuracy"], "interval": summary.get("interval")}
+    if found is None or found.get("value") is None:
+        return None, f"ours has no {(found or {}).get('incomplete', number.metric)}"
+    return found, ""
 
 
-def _drawn(number: Published, k: int, summary: Summary) -> tuple[float | None, str]:
+def _drawn(number: Published, k: int, summary: Summary) -> tuple[Summary | None, str]:
     """The mean over as many draws: of the questions, by the environment's grader."""
     found = summary.get("draws")
     if not found:
@@ -248,7 +272,7 @@ def _drawn(number: Published, k: int, summary: Summary) -> tuple[float | None, s
         return None, f"published with Avg@{k}, ours has K = {found['k']}"
     if number.metric != "micro":
         return None, f"ours has no {number.metric} of its draws"
-    return found["avg"]["value"], ""
+    return found["avg"], ""
 
 
 def _is_official(number: Published, rules: Rules, summary: Summary) -> bool:

@@ -62,7 +62,7 @@ class Protocol:
     max_tokens: int | str | None = None
     """Tokens of a reply at most."""
     prompt: str | None = None
-    """Name of the prompt. Another one is an open point, no contradiction: no two are alike."""
+    """Name of the prompt, one of ours where it has the same words."""
     reference: str | None = None
     """Of `sufficiency`: the model that answers from the crops."""
     reference_max_pixels: int | str | None = None

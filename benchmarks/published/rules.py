@@ -22,16 +22,22 @@ Summary = Mapping[str, Any]
 
 ROTATED = ("cycle_mean", "circular_strict")
 """Aggregations over questions that are asked with every order of their options."""
-OTHERS = (
-    "box_frame",
-    "max_boxes",
-    "min_box",
-    "box_small",
-    "box_outside",
-    "max_aspect",
-    "point_side",
-)
+OTHERS = {
+    "box_frame": "the image that a box is on",
+    "max_boxes": "boxes that are read per reply",
+    "min_box": "the smallest side of a box",
+    "box_small": "what becomes of a box that is too small",
+    "box_outside": "what becomes of a box outside of the image",
+    "max_aspect": "the longest shape of a box",
+    "point_side": "the size of a crop around a point",
+}
 """Rules for boxes that no protocol here states: ours are told where they are not the usual ones."""
+NEEDED = {
+    "dialogue or turns": ("dialogue", "turns"),
+    "pixel budget or sampling": ("max_pixels", "sampling"),
+}
+"""One of each has to be stated: with less, a number is of a protocol that nobody knows. Benchmark,
+part and aggregation always are, and what has no number of questions is of the whole part."""
 DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(HighResVQAEnv).parameters.items()
@@ -62,7 +68,24 @@ def differs(name: str, theirs: Any, ours: Any, words: str) -> Iterator[Point]:
 def _told(value: Any) -> str:
     if value is None:
         return "an unknown one"
+    if isinstance(value, float):
+        return f"{value:g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def of_needed(theirs: Protocol) -> Iterator[Point]:
+    """What has to be stated and is not.
+
+    >>> [point.text for point in of_needed(Protocol(turns=2))]
+    ['too little is stated: no pixel budget or sampling']
+    """
+    missing = [
+        words
+        for words, names in NEEDED.items()
+        if all(getattr(theirs, name) is None for name in names)
+    ]
+    if missing:
+        yield Point(f"too little is stated: no {', no '.join(missing)}")
 
 
 def of_images(theirs: Protocol, env: Mapping[str, Any]) -> Iterator[Point]:
@@ -91,10 +114,7 @@ def of_dialogue(theirs: Protocol, rules: Rules) -> Iterator[Point]:
         "length of replies", theirs.max_tokens, rules.get("max_tokens"), "at most {} tokens a reply"
     )
     prompt = env.get("prompt", DEFAULTS["prompt"])
-    if theirs.prompt is None:
-        yield Point("prompt", open=True)
-    elif theirs.prompt not in (ANY, prompt):
-        yield Point(f"prompt (theirs {theirs.prompt}, ours {prompt})", open=True)
+    yield from differs("prompt", theirs.prompt, prompt, "the prompt {}")
 
 
 def of_boxes(theirs: Protocol, env: Mapping[str, Any]) -> Iterator[Point]:
@@ -106,9 +126,9 @@ def of_boxes(theirs: Protocol, env: Mapping[str, Any]) -> Iterator[Point]:
     yield from differs(
         "margin of crops", theirs.crop_margin, ours["crop_margin"], "the crop margin {}"
     )
-    for name in OTHERS:
+    for name, words in OTHERS.items():
         if theirs.dialogue != ANY and ours[name] != DEFAULTS[name]:
-            yield Point(f"{name} (ours {ours[name]})", open=True)
+            yield Point(f"{words} (ours: {_told(ours[name])})", open=True)
 
 
 def of_sampling(theirs: Protocol, rules: Rules) -> Iterator[Point]:

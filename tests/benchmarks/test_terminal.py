@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.statistics.families import MODELS, SCRIPTED
-from benchmarks.terminal import SHOWN, print_results, progress_bar
+from benchmarks.terminal import SHOWN, SHOWN_PUBLISHED, print_results, progress_bar
 
 
 def printed(*parts, width=80):
@@ -80,6 +80,24 @@ def test_more_comparisons_than_anybody_reads_are_in_the_report():
     assert len(lines) == SHOWN + 1 and lines[-1].startswith("3 more comparisons")
 
 
+def test_many_comparisons_of_one_kind_leave_some_of_the_others():
+    def kind(letter: str, inside: bool, count: int, **more: Any) -> list[dict[str, Any]]:
+        return [{**comparison(inside), "text": f"{letter}{n}", **more} for n in range(count)]
+
+    scripted: dict[str, Any] = {"variant": False, "family_of": SCRIPTED}
+    found = kind("noise", True, 20, **scripted) + kind("clear", False, 20, **scripted)
+    found += kind("ablated", False, 20, variant=True) + kind("models", True, 2)
+    lines = printed({}, found, {}, width=200).splitlines()
+    told = [*("models0", "models1"), *(f"{k}{n}" for k in ("noise", "clear") for n in range(4))]
+    assert lines[:3] == told[:3] and len(lines) == SHOWN + 1
+    assert [line for line in lines if line.startswith("noise")] == told[2:6]
+    assert [line for line in lines if line.startswith("clear")] == told[6:9]
+    assert [line for line in lines if line.startswith("ablated")] == [
+        f"ablated{n}" for n in range(3)
+    ]
+    assert lines[-1].startswith("50 more comparisons")
+
+
 def test_published_numbers_are_told_where_they_compare():
     known = {"value": 0.812, "metric": "micro", "source": "table 2"}
     numbers = [
@@ -89,14 +107,23 @@ def test_published_numbers_are_told_where_they_compare():
     ]
     text = printed({"a": {"d": summary(0.5)}}, [], {"d": numbers}, width=200)
     lines = text.splitlines()
-    start = lines.index("published: M-7B 81.2 (micro, table 2); here: a 50.0")
-    open_ = "as far as stated, open: grader, turns"
-    assert lines[start + 1] == f"published: O 81.2 (micro, table 2); here: a 50.0; {open_}"
+    start = lines.index("published: M-7B 81.2 (micro, table 2); here: a 50.0 (40 to 60)")
+    here = "a 50.0 (40 to 60; as far as stated, 2 points open)"
+    assert lines[start + 1] == f"published: O 81.2 (micro, table 2); here: {here}"
     assert "do not compare with this run: 1;" in text and "N 81.2" not in text
 
 
 def ours(*points: str) -> dict[str, object]:
-    return {"a": {"value": 0.5, "open": list(points)}}
+    return {"a": {"value": 0.5, "interval": [0.4, 0.6], "open": list(points)}}
+
+
+def test_a_few_published_numbers_do_not_push_the_results_away():
+    known = {"value": 0.8, "metric": "micro", "source": "t", "standing": "as far as stated"}
+    numbers = [{**known, "model": f"M{n}", "ours": ours(*"abcdefghi")} for n in range(12)]
+    lines = printed({"a": {"d": summary(0.5)}}, [], {"d": numbers}, width=100).splitlines()
+    told = [line for line in lines if line.startswith("published:")]
+    assert len(told) == SHOWN_PUBLISHED and all("9 points open" in line for line in told)
+    assert f"{12 - SHOWN_PUBLISHED} more published numbers are in the report." in lines
 
 
 def test_progress_tells_rate_and_time_left():

@@ -120,6 +120,22 @@ def test_a_wide_table_scrolls_inside_its_own_frame_and_by_keyboard(browser, repo
         assert first.evaluate("e => e.getBoundingClientRect().left") >= 0  # stays in sight
 
 
+def test_what_published_numbers_are_worth_is_in_sight_on_a_phone(browser, report):
+    """Nothing of it is in a line that goes on beside the screen."""
+    with watched(browser, viewport=PHONE) as seen:
+        seen.page.goto(report.as_uri())
+        part = seen.page.locator("section", has=seen.page.locator("h3", has_text="Published"))
+        said = part.locator("p, caption")
+        words = " ".join(said.all_inner_texts())
+        for text in ("Each of them may be worth more", "Open for all of these: grader, dialogue"):
+            assert text in words
+        ends = said.evaluate_all(
+            "all => all.map((e) => { const r = document.createRange(); r.selectNodeContents(e);"
+            " return r.getBoundingClientRect().right; })"
+        )
+        assert len(ends) >= 4 and max(ends) <= PHONE["width"]
+
+
 def test_a_table_that_goes_on_says_so_by_a_shadow(browser, tmp_path):
     """The edge is darker than the ground as long as there is more, and on the screen nothing is."""
     rows: list[list[str | Cell]] = [["name", *["a cell that is wide"] * 8]] * 3

@@ -217,15 +217,19 @@ def test_conditions_hold_the_agents_own_value_in_its_place():
 
 def test_published_numbers_stand_beside_ours_only_where_they_compare(page):
     beside, stated, apart = section(page, "Published numbers").tables
-    assert beside.header == ["model", "published", "n", "metric", "mgpo", "protocol", "source"]
-    assert texts(beside)[0][:6] == ["Theirs-7B", "76.4%", "191", "micro", "60.0%", "turns 2"]
+    assert beside.header == ["model", "published", "n", "mgpo", "metric", "protocol", "source"]
+    own = "60.0% (55.0% – 65.0%, n = 191 x 3)"
+    assert texts(beside)[0][:6] == ["Theirs-7B", "76.4%", "191", own, "micro", "turns 2"]
     assert apart.fold == "Not comparable, and why (1)"
-    assert beside.caption.startswith("Comparable") and not beside.fold
-    assert stated.caption.startswith("Only as far as stated") and not stated.fold
-    head = ["model", "published", "n", "metric", "grpo", "protocol", "open points", "source"]
+    assert (beside.caption, beside.fold) == ("Comparable", "")
+    assert (stated.caption, stated.fold) == ("As far as stated", "")
+    text = " ".join(section(page, "Published numbers").paragraphs)
+    assert "Each of them may be worth more than the difference between two models." in text
+    assert "Open for all of these: grader, dialogue." in text
+    head = ["model", "published", "n", "grpo", "metric", "protocol", "source"]
     assert stated.header == head
-    row = ["Open-7B", "70.0%", "191", "micro", "60.0%", "turns 2", "grader, dialogue"]
-    assert texts(stated)[0][:7] == row
+    row = ["Open-7B", "70.0%", "191", own, "micro", "turns 2"]
+    assert texts(stated)[0][:6] == row
     assert texts(apart)[0][4] == "asked 100 of 191 questions; grpo: published with 2 turns"
     assert apart.cells[0][5].href == ""  # no script behind a link
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.published import Protocol, Published, match
+from benchmarks.published import Protocol, Published, in_order, match
 from benchmarks.published.comparing import by_agent, value_of
 from benchmarks.published.rules import order_of, turns_of
 
@@ -80,15 +80,14 @@ def test_the_same_protocol_compares():
 
 
 def test_what_is_not_stated_is_an_open_point_each_and_no_reason():
-    silent = dataclasses.replace(NUMBER, n=None, protocol=Protocol())
+    least = Protocol(turns=2, max_pixels=1_003_520)
+    silent = dataclasses.replace(NUMBER, n=None, protocol=least)
     assert compared(silent) == (
         [],
         [
             "number of questions",
             "grader",
-            "pixel budget",
             "least pixels of an image",
-            "number of turns",
             "dialogue",
             "length of replies",
             "prompt",
@@ -100,6 +99,38 @@ def test_what_is_not_stated_is_an_open_point_each_and_no_reason():
     )
     found = match(silent, FACTS, RULES, SUMMARY)
     assert found.standing == "as far as stated" and not found.comparable
+
+
+@pytest.mark.parametrize(
+    ("stated", "missing"),
+    [
+        ({}, "no dialogue or turns, no pixel budget or sampling"),
+        ({"grader": "strict", "options": "file"}, "no dialogue or turns, no pixel budget or samp"),
+        ({"turns": 2}, "no pixel budget or sampling"),
+        ({"dialogue": "mgpo", "prompt": "paper"}, "no pixel budget or sampling"),
+        ({"sampling": "greedy", "max_pixels": 1_003_520}, "no dialogue or turns"),
+        ({"dialogue": "mgpo", "sampling": "greedy"}, ""),
+        ({"turns": 2, "max_pixels": 1_003_520}, ""),
+        ({"turns": "any", "max_pixels": "any"}, ""),
+    ],
+)
+def test_too_little_that_is_stated_is_no_agreement(stated, missing):
+    found = match(dataclasses.replace(NUMBER, protocol=Protocol(**stated)), FACTS, RULES, SUMMARY)
+    assert found.open
+    if missing:
+        (reason,) = found.reasons
+        assert reason.startswith(f"too little is stated: {missing}")
+        assert found.standing == "not comparable"
+    else:
+        assert (found.reasons, found.standing) == ([], "as far as stated")
+
+
+def test_a_number_without_a_count_is_of_the_whole_part():
+    number = dataclasses.replace(NUMBER, n=None)
+    assert compared(number) == ([], ["number of questions"])
+    for note in ("the first 8 of 191 questions", "5 of 191 questions left out that are in b"):
+        found, _ = compared(number, {"notes": [note], "questions": 8})
+        assert found == [f"ours is not the whole set: {note}"]
 
 
 def test_without_crops_nobody_asks_what_becomes_of_boxes():
@@ -139,6 +170,7 @@ def test_what_cannot_matter_is_no_reason():
         ),
         ({}, {"env": {"max_turns": 3}}, "published with 2 turns, ours with 3"),
         ({"turns": 1}, {}, "published with 1 turn, ours with 2"),
+        ({}, {"env": {"prompt": "brief"}}, "published with the prompt paper, ours with brief"),
         (
             {},
             {"env": {"dialogue": "crop_only"}},
@@ -174,7 +206,7 @@ def test_what_cannot_matter_is_no_reason():
         (
             {"sampling": "avg@32", "temperature": 0.7},
             {"summary": DRAWN},
-            "published with temperature 0.7, ours with 1.0",
+            "published with temperature 0.7, ours with 1",
         ),
         (
             {"sampling": "avg@32", "temperature": "any"},
@@ -194,7 +226,7 @@ def test_what_cannot_matter_is_no_reason():
         (
             {"n": None},
             {"facts": {"notes": ["the first 8 of 191 questions"], "questions": 8}},
-            "asked only the first 8 of 191 questions",
+            "ours is not the whole set: the first 8 of 191 questions",
         ),
         (
             {"metric": "cycle_mean", "options": "any"},
@@ -264,9 +296,14 @@ def test_one_difference_is_one_reason(number, ours, reason):
     ("number", "ours", "point"),
     [
         ({"sampling": "avg@32"}, {"summary": DRAWN}, "temperature"),
-        ({}, {"env": {"prompt": "brief"}}, "prompt (theirs paper, ours brief)"),
-        ({}, {"env": {"max_boxes": 3}}, "max_boxes (ours 3)"),
-        ({}, {"env": {"box_frame": "last_image"}}, "box_frame (ours last_image)"),
+        ({"prompt": None}, {"env": {"prompt": "brief"}}, "prompt"),
+        ({}, {"env": {"max_boxes": 3}}, "boxes that are read per reply (ours: 3)"),
+        ({}, {"env": {"min_box": 2.0}}, "the smallest side of a box (ours: 2)"),
+        (
+            {},
+            {"env": {"box_frame": "last_image"}},
+            "the image that a box is on (ours: last_image)",
+        ),
         (
             {"metric": "sufficiency", "reference": "qwen2.5-vl-7b"},
             {"summary": CROPS, "reference": QWEN},
@@ -286,7 +323,7 @@ def test_what_is_no_contradiction_is_an_open_point(number, ours, point):
 def test_the_mean_over_draws_is_compared_with_as_many_of_ours():
     number = published(sampling="avg@32", temperature=1.0)
     assert reasons(number, summary=DRAWN) == []
-    assert value_of(number, RULES, DRAWN) == (0.7, "")
+    assert value_of(number, RULES, DRAWN) == ({"value": 0.7}, "")
     # Draws are graded by our environment alone.
     ruled = published(number, grader="official:vstar")
     assert reasons(ruled, summary={**DRAWN, "official": {"micro": {"value": 0.7}}}) == [
@@ -338,6 +375,20 @@ def test_the_order_of_the_options_is_ours_where_a_loader_made_it():
     assert order_of({"notes": [note]}, {}) == "shuffled"
     assert order_of({}, {"shuffle_options": 1}) == order_of({"shuffle_options": 0}, {})
     assert order_of({"shuffle_options": None}, {}) == "file"
+
+
+def test_the_order_is_that_of_the_points_that_are_shown():
+    def row(name: str, standing: str, **points: list[str]) -> dict[str, Any]:
+        ours = {agent: {"open": found} for agent, found in points.items()}
+        return {"model": name, "standing": standing, "ours": ours}
+
+    rows = [
+        row("never", "not comparable"),
+        row("many", "as far as stated", a=["x"], b=["y", "z", "w"]),  # four are shown
+        row("two", "as far as stated", a=["x", "y"]),
+        row("whole", "comparable", a=[], b=["x", "y", "z"]),
+    ]
+    assert [found["model"] for found in in_order(rows)] == ["whole", "two", "many"]
 
 
 def test_points_of_several_agents_are_told_once_or_by_name():
