@@ -23,6 +23,7 @@ same command goes on. The exit code is that of `benchmarks.run`.
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import os
 import sys
@@ -176,6 +177,7 @@ def conclude(study: Study, keep: bool) -> dict[str, Any]:
 
     evidence = condense(study.out / "benchmark", study.datasets())
     evidence = {
+        "date": datetime.date.today().isoformat(),
         "command": " ".join(["python -m benchmarks.run", *study.command()]),
         "weights": {"path": told(study.weights), "sha256": digest(study.weights)},
         "training": {

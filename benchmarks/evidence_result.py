@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .processes import ROOT
+from .resume import EPISODES
 
 Json = dict[str, Any]
 
@@ -79,6 +80,7 @@ def condense(folder: Path, datasets: Mapping[str, str]) -> Json:
         "ablations"     {dataset: {agent: {"crop": {"real": {...}, "blank": {...}}, ...}}}
         "comparisons"   {dataset: [{"a", "b", "difference", "p_adjusted", "text", ...}]}
         "uses_the_crop" see `uses_the_crop`
+        "answers_another" see `answers_another`
 
     Raises FileNotFoundError for a folder without a finished benchmark.
     """
@@ -102,6 +104,7 @@ def condense(folder: Path, datasets: Mapping[str, str]) -> Json:
         "uses_the_crop": {
             part: uses_the_crop(found, results[part]) for part, found in ablations.items()
         },
+        "answers_another": answers_another(folder / EPISODES, datasets),
     }
     return without_places(result)
 
@@ -127,24 +130,47 @@ def own_value(flag: str, protocol: Mapping[str, Any]) -> str:
 
 
 def uses_the_crop(ablations: Mapping[str, Json], results: Mapping[str, Json]) -> Json:
-    """{agent: {what it saw: {"accuracy", "interval", "chance", "at_chance", "at_most"}}} for what
-    replaced the crop and tells nothing: a model that reads its crop must guess then.
+    """{agent: {what it saw: {"accuracy", "interval", "chance", "at_most"}}} for what replaced the
+    crop and tells nothing: a model that reads its crop must guess then.
 
-    `at_chance`: chance lies inside the interval, which is the easier the less was asked. What is
-    shown is `at_most`, the interval's upper end: so many are right at most, and no more.
+    `at_most` is the interval's upper end: so many are right at most. That chance lies inside the
+    interval would show less, the fewer questions were asked.
     """
     table: Json = {}
     for agent, flags in ablations.items():
         chance = results[agent].get("chance")
         for value in REPLACED:
             if chance is not None and (one := flags.get("crop", {}).get(value)):
-                low, high = one["interval"]
                 table.setdefault(agent, {})[value] = {
                     **_pick(one, ("accuracy", "interval")),
                     "chance": _short(chance),
-                    "at_chance": low <= chance <= high,
-                    "at_most": high,
+                    "at_most": one["interval"][1],
                 }
+    return table
+
+
+def answers_another(path: Path, datasets: Mapping[str, str]) -> Json:
+    """{dataset: {agent: {"share", "n"}}}: how many of the answers given after looking at another
+    question's region (`crop=shuffled`) are the right answer of that question."""
+    gold: dict[tuple[str, str], str] = {}
+    given: list[tuple[str, str, str, str]] = []
+    for line in path.read_bytes().split(b"\n") if path.is_file() else ():
+        if not line:
+            continue
+        row = json.loads(line)
+        gold[row["dataset"], row["question_id"]] = row["gold"][0]
+        shown = [one["question_id"] for turn in row["episode"]["turns"] for one in turn["shown"]]
+        if row["episode"]["crop"] == "shuffled" and shown:
+            agent = row["agent"].removesuffix(" [crop=shuffled]")
+            given.append((row["dataset"], agent, shown[-1], row["episode"]["answer"]))
+    table: Json = {part: {} for part in datasets}
+    for part, label in datasets.items():
+        hits: dict[str, list[bool]] = {}
+        for dataset, agent, other, answer in given:
+            if dataset == label and (label, other) in gold:
+                hits.setdefault(agent, []).append(answer == gold[label, other])
+        for agent, found in hits.items():
+            table[part][agent] = {"share": _short(sum(found) / len(found)), "n": len(found)}
     return table
 
 

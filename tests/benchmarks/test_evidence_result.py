@@ -85,17 +85,35 @@ def test_whether_the_crop_is_used_is_said_with_its_reason(folder):
     assert found == {
         "mgpo": {
             "blank": {
-                "accuracy": 0.18, "interval": [0.08, 0.28], "chance": 0.166667, "at_chance": True,
+                "accuracy": 0.18, "interval": [0.08, 0.28], "chance": 0.166667,
                 "at_most": 0.28,
             },
             "shuffled": {
-                "accuracy": 0.3, "interval": [0.2, 0.4], "chance": 0.166667, "at_chance": False,
+                "accuracy": 0.3, "interval": [0.2, 0.4], "chance": 0.166667,
                 "at_most": 0.4,
             },
         }
     }  # fmt: skip
     without = {name: {"accuracy": 1.0} for name in ("mgpo",)}
     assert uses_the_crop(condense(folder, LABELS)["ablations"]["heldout"], without) == {}
+
+
+def test_who_reads_another_questions_crop_answers_that_question(folder):
+    def row(question: str, gold: str, answer: str, other: str = "") -> dict[str, Any]:
+        shown = [{"question_id": other}] if other else []
+        turns = [{"shown": shown}, {"shown": []}]
+        crop = "shuffled" if other else "real"
+        episode = {"turns": turns, "answer": answer, "crop": crop}
+        name = f"mgpo [crop={crop}]" if other else "mgpo"
+        part = {"dataset": HELD, "question_id": question, "gold": [gold]}
+        return {**part, "agent": name, "episode": episode}
+
+    rows = [row("a", "A", "A"), row("b", "B", "A"), row("c", "C", "C")]
+    rows += [row("a", "A", "B", "b"), row("b", "B", "C", "c"), row("c", "C", "C", "a")]
+    rows += [row("a", "A", "B", "one that was not asked")]
+    (folder / "episodes.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in rows))
+    found = condense(folder, LABELS)["answers_another"]
+    assert found == {"heldout": {"mgpo": {"share": 0.666667, "n": 3}}, "out_of_distribution": {}}
 
 
 def test_nothing_kept_names_the_machine(folder):
