@@ -30,7 +30,7 @@ SMALL = "synthetic:test,kind={},difficulty=easy,side=1000"
 SYNTHETIC = ["synthetic:test", "synthetic:ood", *(SMALL.format(kind) for kind in KINDS)]
 QUESTIONS = 4
 """Of a synthetic set; the files hold up to 16 each."""
-SEEDS, MANY = 6, 50
+SEEDS, MANY = 6, 100
 TWO_TURNS = SYNTHETIC[:2]
 
 Find = Callable[[str], DatasetSpec]
