@@ -23,6 +23,7 @@ same command goes on. The exit code is that of `benchmarks.run`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import hashlib
 import os
@@ -37,8 +38,8 @@ from rich.console import Console
 from . import run as benchmark
 from .command import positive
 from .evidence_result import condense, tables
-from .processes import ROOT, TrainingFailed, TrainingRun, only_one, train
-from .quickstart import CONFIGS, configured_steps, interrupt_on_signals, shown
+from .processes import ROOT, TrainingFailed, TrainingRun, only_one, signals_as_interrupts, train
+from .quickstart import CONFIGS, configured_steps, shown
 from .resume import EPISODES
 from .run import write_json
 
@@ -223,10 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
         overrides=tuple(overrides),
     )
-    interrupt_on_signals()
-    os.chdir(ROOT)  # configs, and the paths in results, are those of the checkout
+    here = contextlib.chdir(ROOT)  # configs, and the paths in results, are those of the checkout
     try:
-        with only_one(out) as lock:
+        with signals_as_interrupts(), here, only_one(out) as lock:
             train_all(study, console, [lock.fileno()])
             code = measure(study)
             if code in (0, 1):

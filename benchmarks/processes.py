@@ -149,6 +149,28 @@ def _signal(run: TrainingRun, sign: signal.Signals) -> None:
 
 
 @contextlib.contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """`kill` and a terminal that is closed end a run as Ctrl-C does: no training is left behind.
+
+    What was ignored (by nohup) stays ignored. At the end the handlers are those from before: one
+    left behind would be inherited by forked processes, which then could not be told to end.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for number in before:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def _progress(runs: Sequence[TrainingRun], console: Console) -> Iterator[Any]:
     """Yields a function that shows the newest numbers: as bars, or as lines for a log."""
     if not console.is_terminal:

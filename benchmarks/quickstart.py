@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ from .command import positive
 from .evaluate import make_tasks, run_tasks
 from .manifest import make_manifest
 from .metrics import Row, summarise_all
-from .processes import ROOT, TrainingFailed, TrainingRun, only_one, train
+from .processes import ROOT, TrainingFailed, TrainingRun, only_one, signals_as_interrupts, train
 from .run import write_json
 from .specs import AgentSpec, DatasetSpec, parse_agent, parse_dataset
 
@@ -230,10 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quickstart = Quickstart(out, steps, options.questions, options.workers, console, overrides)
     known, unfamiliar = quickstart.limits.values()
     console.print(PLAN.format(steps=steps, questions=known, unfamiliar=unfamiliar, out=shown(out)))
-    interrupt_on_signals()
     began = time.perf_counter()
     try:
-        with only_one(out) as lock:
+        with signals_as_interrupts(), only_one(out) as lock:
             page = run(quickstart, [lock.fileno()])
     except KeyboardInterrupt:
         console.print("\nStopped; what is done is kept. The same command goes on from there.")
@@ -275,20 +273,6 @@ def configured_steps() -> int:
 def shown(path: Path) -> Path:
     """A path as a person would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def interrupt_on_signals() -> None:
-    """`kill` and a terminal that is closed end a run as Ctrl-C does: no training is left behind.
-
-    What was ignored (by nohup) stays ignored.
-    """
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
 
 
 def print_table(results: Mapping[str, Any], console: Console) -> None:

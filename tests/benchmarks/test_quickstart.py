@@ -16,11 +16,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.processes import only_one
+from benchmarks.processes import only_one, signals_as_interrupts
 from benchmarks.quickstart import (
     AGENTS,
     Quickstart,
-    interrupt_on_signals,
     make_results,
     run,
 )
@@ -158,26 +157,32 @@ def fail_at(name: str) -> Callable[[Path, Path], Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_kill_and_a_closed_terminal_act_as_ctrl_c(number, restored_signals):
-    signal.signal(number, signal.SIG_DFL)
-    interrupt_on_signals()
-    with pytest.raises(KeyboardInterrupt):
+def test_kill_and_a_closed_terminal_act_as_ctrl_c(number, handler):
+    with pytest.raises(KeyboardInterrupt), signals_as_interrupts():
         os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is handler
 
 
-def test_nohup_stays_in_force(restored_signals):
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    interrupt_on_signals()
-    os.kill(os.getpid(), signal.SIGHUP)
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+def test_nohup_stays_in_force():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_as_interrupts():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
-def restored_signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def handler(number: signal.Signals) -> Iterator[Callable[..., None]]:
+    """What handled the signal before, and may not be lost."""
+
+    def mine(*_: object) -> None:
+        raise AssertionError("not asked")
+
+    before = signal.signal(number, mine)
+    yield mine
+    signal.signal(number, before)
 
 
 def test_an_interrupt_stops_both_trainings_with_a_checkpoint(tmp_path):
