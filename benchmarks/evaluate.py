@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 from . import workers as processes
@@ -28,7 +31,7 @@ def run_tasks(
 
     `progress` is called with (episodes done, episodes in all, agent). Rows come back in the order
     of the tasks, whatever the order they were played in. Raises AgentError, whatever else a task
-    raised, and WorkerDied.
+    raised, WorkerDied, and OSError when the disk is full.
     """
     todo = cut(by_engine(tasks), workers)
     total, done = sum(task.episodes for task in todo), 0
@@ -37,7 +40,7 @@ def run_tasks(
 
         def keep(number: int, rows: list[Row]) -> None:
             nonlocal done
-            file.write(b"".join(line_of(row) for row in rows))
+            append(file, b"".join(line_of(row) for row in rows))
             found.update((row_key(row), row) for row in rows)
             done += len(rows)
             progress(done, total, todo[number].agent.name)
@@ -50,6 +53,23 @@ def run_tasks(
                     for rows in parts:
                         keep(number, rows)
     return [found[key] for task in tasks for key in task.row_keys()]
+
+
+def append(file: FileIO, lines: bytes) -> None:
+    """Write whole lines in one call. When the disk gets full meanwhile, the system takes a part of
+    them: the last line that is whole stays the end, so that no later one is glued to half a line.
+
+    Raises OSError with the file's name.
+    """
+    try:
+        written = file.write(lines) or 0
+        if written < len(lines):
+            whole = lines.rfind(b"\n", 0, written) + 1
+            file.truncate(file.tell() - written + whole)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        error.filename = str(file.name)
+        raise
 
 
 def by_engine(tasks: Sequence[Task]) -> list[Task]:

@@ -20,7 +20,8 @@ a run that was not. Episodes that failed are played again, and what they cost is
 address may be another one then, its prices not; agents and datasets may be
 added. One run at a time works in a folder.
 
-The exit code is 1 when episodes failed and 2 when the command, an agent or its server is wrong.
+The exit code is 1 when episodes failed and 2 when the command, an agent, its server or the disk is
+wrong.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Plan:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1 when episodes failed; 2 for what is wrong with the command, an agent or its
-    server, told in one line; 130 after Ctrl-C."""
+    """Exit code 0; 1 when episodes failed; 2 for what is wrong with the command, an agent, its
+    server or the disk, told in one line; 130 after Ctrl-C."""
     parser = make_parser(__doc__)
     options, rest = parser.parse_known_args(arguments)
     options.command = sys.argv[1:] if arguments is None else list(arguments)
@@ -161,11 +162,11 @@ def pictures_note(now: int, earlier: Sequence[dict[str, Any]]) -> list[str]:
 
 def carry_out(plan: Plan, out: Path, workers: int) -> int:
     """Play and report. Returns the exit code."""
-    write_json(out / "manifest.json", plan.manifest)
     console = Console()
     for note in plan.manifest["notes"]:
         console.print(note, markup=False, highlight=False)
     try:
+        write_json(out / "manifest.json", plan.manifest)
         rows = play(plan.tasks, out, EPISODES, workers, console)
         if plan.reference:
             tasks = sufficiency.tasks(
@@ -173,8 +174,9 @@ def carry_out(plan: Plan, out: Path, workers: int) -> int:
             )
             rows += play(tasks, out, SUFFICIENCY, workers, console)
         page = write_report(out)
-    except (AgentError, WorkerDied) as error:
-        text = " ".join(str(error).split())
+    except (AgentError, WorkerDied, OSError) as error:  # the last: a disk that is full
+        where = f"{out}: " if isinstance(error, OSError) and not error.filename else ""
+        text = where + " ".join(str(error).split())
         print(f"benchmarks.run: {text}", file=sys.stderr)
         console.print("Stopped. With --resume the command goes on.")
         return 2

@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from benchmarks.manifest import machine
 from benchmarks.playing import close_engine
 from benchmarks.run import main
 
+from ..disk import no_file_beyond
 from .conftest import ENV, ROOT, played, timeless
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -109,6 +111,37 @@ def test_ctrl_c_leaves_what_the_same_command_finishes(undisturbed, tmp_path, mon
 
 
 FILES = ("episodes.jsonl", "sufficiency.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("file", "share", "pictures", "least"),
+    [
+        ("manifest.json", 0.5, 0, 0),
+        ("episodes.jsonl", 0.01, 0, 0),
+        ("episodes.jsonl", 0.4, 0, 3),
+        ("episodes.jsonl", 0.4, 1, 0),  # room for no picture
+        ("report.html", 0.95, 0, 8),
+    ],
+)
+def test_a_full_disk_is_told_in_a_line_and_loses_no_episode(
+    tmp_path, capsys, file, share, pictures, least
+):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    words = [*SCRIPTED, "--pictures", str(pictures)]
+    assert main([*words, "--out", str(whole)]) == 0
+    capsys.readouterr()
+    with no_file_beyond(int(share * (whole / file).stat().st_size)):
+        assert main([*words, "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert re.fullmatch(f"benchmarks.run: .*({out}).*\n", told)
+    assert "File too large" in told or "No space left" in told
+    rows = played(out) if (out / "episodes.jsonl").exists() else []
+    assert rows == [row for row in played(whole) if row in rows]
+    assert least <= len(rows)
+    assert main([*words, "--out", str(out), "--resume"]) == 0
+    assert played(out) == played(whole)
+    assert results(out) == results(whole)
+
 
 KILLED = """
 import os, signal, sys

@@ -1,10 +1,8 @@
 """What a run writes about itself."""
 
 import json
-import resource
-import signal
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from agents.training.health import Health
 from agents.training.symptoms import Limits
 from agents.training.tracking import Tracker, read_metrics
 
+from ...disk import no_file_beyond
 from .conftest import episode_of, small_run
 
 
@@ -169,24 +168,11 @@ def test_the_commit_is_written_where_there_is_one(tmp_path, monkeypatch):
     assert about_run._git_commit() == commit + "+changes"
 
 
-@contextmanager
-def disk_with(extra, path):
-    """No file may grow beyond `extra` bytes more than `path` has, as on a disk that is full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + extra, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
-
-
 def test_a_full_disk_loses_no_row_and_ends_no_run(tracker, tmp_path, capsys):
     path = tmp_path / "metrics.jsonl"
     tracker.log(1, "train", {"loss": 1.0})
     whole = path.read_bytes()
-    with disk_with(20, path):  # room for a part of the line
+    with no_file_beyond(len(whole) + 20):  # room for a part of the line
         tracker.log(2, "train", {"loss": 2.0})
         tracker.log(2, "eval", {"accuracy": 0.5})
         assert path.read_bytes() == whole  # no half line
@@ -201,7 +187,7 @@ def test_a_full_disk_loses_no_row_and_ends_no_run(tracker, tmp_path, capsys):
 
 def test_rows_that_stay_unwritten_are_told_at_the_end(tracker, tmp_path, capsys):
     tracker.log(1, "train", {"loss": 1.0})
-    with disk_with(0, tmp_path / "metrics.jsonl"):
+    with no_file_beyond((tmp_path / "metrics.jsonl").stat().st_size):
         tracker.log(2, "train", {"loss": 2.0})
         tracker.close()
     assert "warning: 1 rows of metrics are lost" in capsys.readouterr().out
