@@ -15,7 +15,9 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.legend import Legend
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 
 from .palette import LIGHT, Style, Theme
@@ -27,6 +29,13 @@ WIDTH, DOTS = 3.9, 180
 """Inches, and dots per inch."""
 SMALL, NORMAL, TITLE = 7.5, 8.5, 9.5
 """Sizes of letters, points."""
+OTHER_LETTERS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC"),
+    *("PingFang SC", "Hiragino Sans GB", "Hiragino Sans", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "SimHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS"),
+    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+)
+"""Fonts for letters that matplotlib's own lacks, of which a machine has some or none."""
 
 
 def png_of(draw: Draw, theme: Theme) -> bytes:
@@ -36,7 +45,11 @@ def png_of(draw: Draw, theme: Theme) -> bytes:
 
 def png(figure: Figure, transparent: bool = True) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
+    installed = set(get_font_names())
+    families = ["DejaVu Sans", *(name for name in OTHER_LETTERS if name in installed)]
+    for text in figure.findobj(Text):
+        text.set_fontfamily(families)
+    with warnings.catch_warnings():  # a letter that all of them lack is drawn as a box
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="png", transparent=transparent)
     return buffer.getvalue()

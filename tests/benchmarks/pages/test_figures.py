@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from benchmarks.pages import figures
 from benchmarks.pages.charts import Chart, Groups, Point, chart_figure, groups_figure, told
-from benchmarks.pages.figures import SMALL, WIDTH, wrapped
+from benchmarks.pages.figures import SMALL, WIDTH, new_figure, png, wrapped
 from benchmarks.pages.palette import LIGHT
 from benchmarks.pages.plots import Bar, bars_figure
 
@@ -106,3 +107,17 @@ def test_names_stand_in_two_lines_at_most():
     assert wrapped("counting of small things").splitlines() == ["counting of", "small things"]
     assert len(wrapped("x" * 200).splitlines()) == 2
     assert max(map(len, wrapped("many words " * 30).splitlines())) < 22
+
+
+def test_letters_that_the_first_font_lacks_come_from_another_one(monkeypatch):
+    """Chinese categories are boxes only where no font has them. One of matplotlib's own fonts
+    stands for such a font; two letters that are boxes look the same."""
+
+    def picture(letter: str) -> bytes:
+        figure, axes = new_figure(LIGHT, 1)
+        axes.set_yticks([0], [letter])
+        return png(figure)
+
+    assert picture("\u1d81") == picture("\u1d84")
+    monkeypatch.setattr(figures, "OTHER_LETTERS", ("not installed", "STIXGeneral"))
+    assert picture("\u1d81") != picture("\u1d84")
