@@ -19,7 +19,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 help:
 	@echo 'make quickstart   install, train GRPO and MGPO, evaluate both, write a report (about 10 minutes)'
-	@echo 'make evidence     quickstart over three seeds, with ablations and statistics (about 25 minutes)'
+	@echo 'make evidence     quickstart over three seeds, with ablations and statistics (about 15 minutes)'
 	@echo 'make test         install, run the tests on the CPU, offline'
 	@echo 'make test-slow    the tests that take longer: a million fuzzed replies and the like'
 	@echo 'make test-browser what people see and click, in headless Chromium'

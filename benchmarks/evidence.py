@@ -1,6 +1,6 @@
 """Does reinforcement learning make the model look? Trainings over seeds, then one benchmark.
 
-    python -m benchmarks.evidence          (`make evidence` installs first; 20 minutes on two cores)
+    python -m benchmarks.evidence          (`make evidence` installs first; 15 minutes on two cores)
 
 trains GRPO and MGPO once per seed from the embedded warm start, and then plays everybody with one
 `benchmarks.run`: random, centre crop, oracle, the model before training (with one look and with

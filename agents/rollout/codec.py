@@ -161,6 +161,8 @@ class Codec:
             tokenizer = AutoTokenizer.from_pretrained(folder)
             processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
             config = AutoConfig.from_pretrained(folder)
+        for how in ("is_local", "local_files_only"):  # or it is saved, and in the model's hash
+            tokenizer.init_kwargs.pop(how, None)
         return cls(tokenizer, processor, config)
 
     def encode(self, text: str) -> list[int]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from agents.families import families
 from agents.families.random_model import write_random_model
+from agents.fingerprint import fingerprint
 from agents.vlm import VLM
 
 from .conftest import noise_image
@@ -28,6 +30,14 @@ def test_save_and_load_give_the_same_model(model_folder: str, tmp_path: Path) ->
     assert again.codec.encode("Where?") == vlm.codec.encode("Where?")
     assert again.codec.banned == vlm.codec.banned
     assert again.codec.factor == vlm.codec.factor == 16
+
+
+def test_a_saved_model_does_not_say_how_its_origin_was_found(qwen3_folder, tmp_path, monkeypatch):
+    """Its hash would be another one where the hub may be asked."""
+    for offline in (True, False):
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+        VLM.load(qwen3_folder).save(tmp_path / str(offline))
+    assert fingerprint(str(tmp_path / "True")) == fingerprint(str(tmp_path / "False"))
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2, "target_modules": "all-linear"}])
