@@ -39,14 +39,24 @@ def test_requests_are_those_that_the_server_saw(server, connect, moves, unmetere
 
 
 def test_a_time_out_counts_what_was_sent_and_names_the_cause(server, connect):
-    server.script = lambda request: Refuse(502, headers={"retry-after-ms": "20"})
+    """Time runs out while the next attempt is waited for: none is under way then."""
+    waits = iter(("20", "60000"))
+    server.script = lambda request: Refuse(502, headers={"retry-after-ms": next(waits)})
     engine = connect(retries=1000)
-    (reply,) = engine.generate([ask()], Sampling(temperature=0, timeout=0.5))
-    used = engine.usage
-    assert used.requests == len(server.asked) > 1 and used.unmetered == 0
+    (reply,) = engine.generate([ask()], Sampling(temperature=0, timeout=1.5))
+    assert engine.usage == Usage(requests=2, retries=1) and len(server.asked) == 2
     assert isinstance(reply, Failure) and reply.again
-    said = f"timed out after 0.5 s; {used.requests} requests, the server answered 502 before"
-    assert reply.reason == said
+    assert reply.reason == "timed out after 1.5 s; 2 requests, the server answered 502 before"
+
+
+def test_a_time_out_counts_the_request_that_is_under_way(server, connect):
+    gate = threading.Event()
+    server.script = lambda request: gate.wait(20) and Say("late")
+    engine = connect(retries=1000)
+    (reply,) = engine.generate([ask()], Sampling(temperature=0, timeout=1.5))
+    gate.set()
+    assert isinstance(reply, Failure) and reply.reason.startswith("timed out after 1.5 s")
+    assert engine.usage == Usage(requests=1, unmetered=1)
 
 
 def test_what_was_cancelled_was_sent(server, connect):
