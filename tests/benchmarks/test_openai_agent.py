@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from benchmarks.metrics import summarise_all
 from benchmarks.playing import close_engine
 from benchmarks.run import main
 from hrvision_env.vector import HighResVQAVectorEnv
-from tests.agents.rollout.engines.openai_server import ChatServer, Refuse, Say, parts_of
+from tests.agents.rollout.engines.openai_server import ChatServer, Refuse, Say, parts_of, wait_for
 
 from .conftest import ENV
 
@@ -107,9 +108,14 @@ def test_a_finished_run_costs_nothing_again(server, config):
 def test_an_interrupted_run_pays_for_nothing_twice(server, config, capsys):
     """The server goes away after seven replies; some of them belong to unfinished episodes."""
     left = iter(range(7))
-    server.script = lambda request: (
-        two_turns(request) if next(left, None) is not None else Refuse(401)
-    )
+
+    def seven(request: dict[str, Any]) -> Say | Refuse:
+        if next(left, None) is not None:
+            return two_turns(request)
+        wait_for(lambda: replies_kept(config.parent / "out") == [7])  # none is under way
+        return Refuse(401)
+
+    server.script = seven
     words = ["--agents", f"gpt={config}", "--limit", "6", "--out", str(config.parent / "out")]
     assert main(words) == 2
     shown = capsys.readouterr().err
@@ -279,10 +285,16 @@ def test_replies_are_kept_apart_by_agent(server, config):
     assert len(server.asked) == 4
     folders = sorted(path.name for path in (out / "replies").iterdir())
     assert folders == ["agent%20..%2Ftwo", "agent%20one"]
-    for folder in folders:
-        with sqlite3.connect(out / "replies" / folder / "replies.sqlite3") as table:
-            assert table.execute("SELECT count(*) FROM texts").fetchone() == (2,)
-        table.close()
+    assert replies_kept(out) == [2, 2]
+
+
+def replies_kept(out: Path) -> list[int]:
+    """How many there are of every agent."""
+    counts = []
+    for path in sorted((out / "replies").glob("*/replies.sqlite3")):
+        with closing(sqlite3.connect(path)) as table:
+            counts += table.execute("SELECT count(*) FROM texts").fetchone()
+    return counts
 
 
 def test_a_hostile_reply_is_text_in_files_and_page(server, config):
