@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
+
+from hrvision_env.lines import append_lines
 
 from . import workers as processes
 from .playing import close_engine, engine_key, run_task
@@ -36,40 +35,22 @@ def run_tasks(
     todo = cut(by_engine(tasks), workers)
     total, done = sum(task.episodes for task in todo), 0
     found: dict[Key, Row] = {}
-    with path.open("ab", buffering=0) as file:  # one write: Ctrl-C leaves no half of a line
 
-        def keep(number: int, rows: list[Row]) -> None:
-            nonlocal done
-            append(file, b"".join(line_of(row) for row in rows))
-            found.update((row_key(row), row) for row in rows)
-            done += len(rows)
-            progress(done, total, todo[number].agent.name)
+    def keep(number: int, rows: list[Row]) -> None:
+        nonlocal done
+        append_lines(path, b"".join(line_of(row) for row in rows))
+        found.update((row_key(row), row) for row in rows)
+        done += len(rows)
+        progress(done, total, todo[number].agent.name)
 
-        if min(workers, len(todo)) > 1:
-            processes.run(run_task, todo, workers, keep, close_engine)
-        else:
-            for number, task in enumerate(todo):
-                with closing(run_task(task)) as parts:
-                    for rows in parts:
-                        keep(number, rows)
+    if min(workers, len(todo)) > 1:
+        processes.run(run_task, todo, workers, keep, close_engine)
+    else:
+        for number, task in enumerate(todo):
+            with closing(run_task(task)) as parts:
+                for rows in parts:
+                    keep(number, rows)
     return [found[key] for task in tasks for key in task.row_keys()]
-
-
-def append(file: FileIO, lines: bytes) -> None:
-    """Write whole lines in one call. When the disk gets full meanwhile, the system takes a part of
-    them: the last line that is whole stays the end, so that no later one is glued to half a line.
-
-    Raises OSError with the file's name.
-    """
-    try:
-        written = file.write(lines) or 0
-        if written < len(lines):
-            whole = lines.rfind(b"\n", 0, written) + 1
-            file.truncate(file.tell() - written + whole)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        error.filename = str(file.name)
-        raise
 
 
 def by_engine(tasks: Sequence[Task]) -> list[Task]:

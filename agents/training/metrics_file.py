@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from hrvision_env.lines import append_lines
 
 Row = dict[str, Any]
 """`{"step": 25, "split": "train", "reward_mean": 0.41}`; null where a value was not finite."""
@@ -34,7 +35,7 @@ class MetricsFile:
     def flush(self) -> None:
         """Write what waits. Raises OSError; then the file ends as before, with a whole line."""
         while self.waiting:
-            append_line(self.path, self.waiting[0])
+            append_lines(self.path, self.waiting[0])
             self.waiting.pop(0)
 
     def resume(self, step: int) -> list[Row]:
@@ -44,19 +45,6 @@ class MetricsFile:
         text = "".join(json.dumps(row) + "\n" for row in kept)
         replace_text(self.path, text)
         return kept
-
-
-def append_line(path: Path, line: bytes) -> None:
-    """Append a line whole or not at all. Raises OSError."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        size = os.fstat(file).st_size
-        written = os.write(file, line)
-        if written < len(line):
-            os.ftruncate(file, size)
-            raise OSError(f"{path}: wrote {written} of {len(line)} bytes, is the disk full?")
-    finally:
-        os.close(file)
 
 
 def replace_text(path: Path, text: str) -> None:
